@@ -1,0 +1,63 @@
+"""Finding the scaling that suits a kind of data."""
+
+import numpy as np
+
+from deepmixture.data.moments import ColumnMoments, column_moments, log1p_counts
+from deepmixture.data.rows import Rows
+from deepmixture.data.scaling import METHODS, Method, Scaling
+from deepmixture.data.schema import Kind, check_varying
+
+_AUTO: dict[Kind, Method] = {
+    "image": "unit",
+    "table": "standard",
+    "embedding": "global",
+    "counts": "log",
+}
+
+
+def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
+    """Find the offset and scale of the columns; missing values are left out of account.
+
+    Parameters
+    ----------
+    rows : Rows
+        At least two.
+    kind : {"image", "table", "embedding", "counts"}
+        What the rows are. A table must have no constant column, the others one that varies.
+    method : {"auto", "none", "unit", "standard", "global", "log"}
+        "unit" brings values to between 0 and 1: bytes by 255, others by one smallest and
+        largest value (for a table, by those of each column), and values which lie there stay.
+        "standard" brings each column to mean 0 and standard deviation 1. "global" centres
+        the columns and divides all by one standard deviation, so that their proportions stay.
+        "log" does that to log(1 + x). "auto" takes the four in the order of the kinds above.
+    """
+    chosen = _AUTO[kind] if method == "auto" else method
+    if chosen not in METHODS:
+        raise ValueError(f"scaling is {method!r}: expected one of auto, {', '.join(METHODS)}")
+    if len(rows) < 2:
+        raise ValueError("X has 1 sample (n_samples=1): scaling needs at least 2 rows")
+    moments = column_moments(rows.values, log1p_counts if chosen == "log" else None)
+    check_varying(rows, kind, moments.constant)
+    with np.errstate(over="ignore", invalid="ignore"):
+        offset, scale = _fit(chosen, rows, kind, moments)
+    if not (np.isfinite(offset).all() and np.isfinite(scale).all()):
+        raise ValueError(f"X ({rows.source}) has values that are infinite or too large to scale")
+    return Scaling(chosen, offset, scale)
+
+
+def _fit(
+    method: Method, rows: Rows, kind: Kind, moments: ColumnMoments
+) -> tuple[np.ndarray, np.ndarray]:
+    width = rows.n_features
+    if method == "standard":
+        return moments.mean, np.where(moments.constant, 1.0, moments.scale)
+    if method in ("global", "log"):
+        return moments.mean, np.full(width, np.sqrt(np.mean(moments.scale**2)))
+    low, high = np.fmin.reduce(moments.minimum), np.fmax.reduce(moments.maximum)
+    if method == "none" or (low >= 0 and high <= 1):
+        return np.zeros(width), np.ones(width)
+    if kind == "table":
+        return moments.minimum, moments.maximum - moments.minimum
+    if rows.values.dtype == np.uint8:
+        low, high = 0, 255
+    return np.full(width, low), np.full(width, high - low)

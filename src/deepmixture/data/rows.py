@@ -1,0 +1,129 @@
+"""Rows of numbers, and the one door through which data comes in."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from scipy import sparse
+
+from deepmixture.data import arrays, files, tables, tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of numbers and what their source tells about them.
+
+    Attributes
+    ----------
+    values : ndarray of shape (N, F)
+        The numbers in the dtype in which they came. A memory map stays one.
+    names : tuple of str or None
+        Column names, where the source has them.
+    image_shape : tuple of int or None
+        (H, W) or (H, W, C) where rows are images; `values` holds them flattened in C order.
+    row_names : tuple of str or None
+        File names where the source is a folder of images.
+    source : str
+        A few words for messages, such as "x_train of mnist.npz".
+    is_frame : bool
+        Whether the source is a table with named columns.
+    was_sparse : bool
+        Whether the source was sparse; `values` are dense.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...] | None = None
+    image_shape: tuple[int, ...] | None = None
+    row_names: tuple[str, ...] | None = None
+    source: str = "array"
+    is_frame: bool = False
+    was_sparse: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> np.ndarray:  # noqa: ANN401
+        """Return the rows at `index`, a slice, mask or integers, as a (B, F) float32 copy."""
+        picked = np.atleast_2d(np.asarray(self.values[index]))
+        # Never a view: writing into a batch must not reach the source.
+        return picked.astype(np.float32, copy=np.may_share_memory(picked, self.values))
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns, or of pixels times channels."""
+        return int(self.values.shape[1])
+
+    def column_name(self, column: int) -> str:
+        """Return what a message calls a column: its name in quotes, or its number."""
+        return f"'{self.names[column]}'" if self.names else f"column {column}"
+
+
+def row_slices(values: np.ndarray, n_values: int = 1 << 20) -> Iterator[slice]:
+    """Cut an (N, F) array into slices of rows that hold about `n_values` numbers each."""
+    step = max(1, n_values // max(1, values.shape[1]))
+    return (slice(start, start + step) for start in range(0, len(values), step))
+
+
+def open_rows(data: object, *, key: str | None = None) -> Rows:
+    """Open data from memory or from disk as rows of numbers.
+
+    Missing values are let in, as NaN; `check_finite` refuses them.
+
+    Parameters
+    ----------
+    data : array-like, sparse matrix, data frame, tensor, Dataset, path or Rows
+        In memory: a numpy array or memory map of shape (N, F), (N, H, W) or (N, H, W, C); a
+        scipy sparse matrix; a pandas, polars or pyarrow table; a torch tensor or map-style
+        Dataset whose items are x or (x, ...), where images may have their channels first;
+        a list of lists. On disk: .npy, .npz, .csv, .parquet, a folder of .csv or of .parquet
+        files, or a folder of images.
+    key : str, optional
+        The array to take from a .npz file; "x_train+x_test" joins two. By default its only
+        array, or the one called "x", "X" or "data".
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the path.
+    ValueError
+        If the data is empty, damaged, not numeric or of a shape that holds no rows.
+    """
+    if key is not None and not files.is_npz(data):
+        raise ValueError(f"key={key!r} names an array in a .npz file, and X is not such a file")
+    if isinstance(data, Rows):
+        return data
+    if isinstance(data, str | os.PathLike):
+        found = files.read(data, key)
+        return _rows(found.values, found.source, names=found.names, row_names=found.row_names)
+    if sparse.issparse(data):
+        dense = cast(Any, data).toarray()
+        return _rows(dense, "scipy sparse matrix, made dense", was_sparse=True)
+    if tensors.is_tensor(data):
+        values, was_sparse = tensors.from_tensor(data)
+        source = "sparse torch tensor, made dense" if was_sparse else "torch tensor"
+        return _rows(values, source, was_sparse=was_sparse)
+    if tensors.is_dataset(data):
+        return _rows(tensors.from_dataset(data), f"torch dataset {type(data).__name__}")
+    if tables.is_frame(data):
+        values, names = tables.from_frame(data)
+        return _rows(values, f"{tables.library(data)} frame", names=names)
+    return _rows(arrays.as_array(data), "memory map" if isinstance(data, np.memmap) else "array")
+
+
+def _rows(
+    values: np.ndarray,
+    source: str,
+    *,
+    names: tuple[str, ...] | None = None,
+    row_names: tuple[str, ...] | None = None,
+    was_sparse: bool = False,
+) -> Rows:
+    values, image_shape = arrays.as_rows(values)
+    return Rows(values, names, image_shape, row_names, source, names is not None, was_sparse)

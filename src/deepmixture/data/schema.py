@@ -1,0 +1,108 @@
+"""What the rows are, and whether they are fit to learn from."""
+
+from math import isqrt
+from typing import Literal
+
+import numpy as np
+
+from deepmixture.data.messages import listed
+from deepmixture.data.rows import Rows, row_slices
+
+Kind = Literal["image", "table", "embedding", "counts"]
+
+# Fewer columns than this are taken for a table, and fewer pixels for no image.
+_N_MANY = 64
+
+
+def decide_kind(rows: Rows) -> tuple[Kind, str]:
+    """Decide what kind of data the rows are, and say why in a sentence."""
+    shape, width = rows.image_shape, rows.n_features
+    if shape is not None:
+        return "image", f"image: each row has shape {' x '.join(map(str, shape))}"
+    if rows.was_sparse and _are_counts(rows.values):
+        return "counts", "counts: sparse, with whole numbers of 0 and above"
+    plain = not (rows.is_frame or rows.was_sparse)
+    side = isqrt(width)
+    if plain and rows.values.dtype == np.uint8 and width >= _N_MANY and side**2 == width:
+        return "image", f"image: {width} bytes a row are {side} x {side} pixels"
+    if rows.is_frame:
+        return "table", f"table: a data frame of {width} columns"
+    if width < _N_MANY:
+        return "table", f"table: {width} columns, fewer than {_N_MANY}"
+    return "embedding", f"embedding: {width} columns, {_N_MANY} or more, that have no names"
+
+
+def _are_counts(values: np.ndarray) -> bool:
+    if values.dtype.kind == "u":
+        return True
+    for part in row_slices(values):
+        block = values[part]
+        # NaN fails the first comparison, infinity the second.
+        if not (block >= 0).all() or not (np.mod(block, 1) == 0).all():
+            return False
+    return True
+
+
+def as_images(rows: Rows) -> np.ndarray:
+    """Return the rows as images (N, H, W) or (N, H, W, C), without a copy.
+
+    Rows that came flat are taken for grey squares.
+    """
+    shape = rows.image_shape
+    if shape is None:
+        side = isqrt(rows.n_features)
+        if side**2 != rows.n_features:
+            raise ValueError(
+                f"X has rows of {rows.n_features} numbers, which make no square image: "
+                "expected an array of shape (N, H, W) or (N, H, W, C)"
+            )
+        shape = (side, side)
+    images: np.ndarray = rows.values.reshape(len(rows), *shape)
+    return images
+
+
+def check_finite(rows: Rows) -> None:
+    """Refuse missing and infinite values.
+
+    Raises
+    ------
+    ValueError
+        If there are any; the message names columns and counts.
+    """
+    values = rows.values
+    if values.dtype.kind != "f":
+        return
+    n_nan = np.zeros(rows.n_features, np.int64)
+    n_infinite = np.zeros(rows.n_features, np.int64)
+    for part in row_slices(values):
+        block = values[part]
+        if not np.isfinite(block).all():
+            n_nan += np.isnan(block).sum(axis=0)
+            n_infinite += np.isinf(block).sum(axis=0)
+    columns = np.flatnonzero(n_nan + n_infinite)
+    if not len(columns):
+        return
+    named = [
+        f"{rows.column_name(i)} ({_counted(n_nan[i], n_infinite[i])})" for i in columns.tolist()
+    ]
+    raise ValueError(
+        f"X ({rows.source}) contains missing or infinite values: {listed(named)}. "
+        "Drop these rows or columns, or fill them in"
+    )
+
+
+def check_varying(rows: Rows, kind: Kind, constant: np.ndarray) -> None:
+    """Refuse rows that are all alike and, in a table, any column marked as constant."""
+    if constant.all():
+        raise ValueError(f"X ({rows.source}) has the same values in every row: nothing to cluster")
+    if kind == "table" and constant.any():
+        named = listed([rows.column_name(column) for column in np.flatnonzero(constant).tolist()])
+        raise ValueError(
+            f"X ({rows.source}) has constant columns, which tell no rows apart: {named}. "
+            "Drop them, or pass kind='image' or kind='embedding', which allow them"
+        )
+
+
+def _counted(n_nan: int, n_infinite: int) -> str:
+    counts = [f"{n_nan} NaN"] if n_nan else []
+    return " and ".join(counts + ([f"{n_infinite} infinite"] if n_infinite else []))

@@ -1,0 +1,70 @@
+"""The kind of the rows, and the refusal of what cannot be learned from."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from scipy import sparse
+
+from deepmixture.data import as_images, check_finite, decide_kind, open_rows
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "words"),
+    [
+        (np.ones((2, 5, 6), np.float32), "image", "5 x 6"),
+        (np.ones((2, 64), np.uint8), "image", "8 x 8 pixels"),
+        (np.ones((2, 49), np.uint8), "table", "49 columns"),
+        (np.ones((2, 65), np.uint8), "embedding", "65 columns"),
+        (np.ones((2, 64)), "embedding", "64 columns"),
+        (np.ones((2, 63)), "table", "fewer than 64"),
+        (pd.DataFrame(np.ones((2, 100), np.uint8)).add_prefix("c"), "table", "data frame"),
+        (sparse.csr_array(np.eye(3)), "counts", "whole numbers"),
+        (sparse.csr_array(np.eye(64, dtype=np.uint8)), "counts", "whole numbers"),
+        (sparse.csr_array(-np.eye(3)), "table", "3 columns"),
+        (sparse.csr_array(np.eye(70) / 2), "embedding", "70 columns"),
+    ],
+)
+def test_the_kind_and_why(data: object, kind: str, words: str) -> None:
+    decided, why = decide_kind(open_rows(data))
+    assert decided == kind
+    assert words in why
+
+
+def test_images_come_back_in_shape() -> None:
+    X = RANDOM.integers(0, 255, size=(3, 5, 6, 3), dtype=np.uint8)
+    images = as_images(open_rows(X))
+    assert_array_equal(images, X)
+    assert np.shares_memory(images, X)
+
+
+def test_flat_rows_are_taken_for_squares() -> None:
+    X = RANDOM.normal(size=(3, 64))
+    assert_array_equal(as_images(open_rows(X)), X.reshape(3, 8, 8))
+    with pytest.raises(ValueError, match="rows of 65 numbers, which make no square image"):
+        as_images(open_rows(np.ones((3, 65))))
+
+
+def test_nan_and_infinity_are_counted_by_column() -> None:
+    X = np.zeros((4, 3))
+    X[0, 0] = X[1, 0] = np.nan
+    X[2, 2], X[3, 2], X[0, 2] = np.inf, -np.inf, np.nan
+    frame = pd.DataFrame(X, columns=["age", "height", "weight"])
+    with pytest.raises(ValueError, match=r"'age' \(2 NaN\), 'weight' \(1 NaN and 2 infinite\)"):
+        check_finite(open_rows(frame))
+    with pytest.raises(ValueError, match=r"column 0 \(2 NaN\), column 2"):
+        check_finite(open_rows(X))
+
+
+def test_many_columns_are_counted_and_late_rows_seen() -> None:
+    X = np.zeros((30_000, 50), np.float32)
+    X[29_999, :12] = np.inf
+    with pytest.raises(ValueError, match=r"column 4 \(1 infinite\) and 7 more\. Drop"):
+        check_finite(open_rows(X))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_finite_values_pass(dtype: type) -> None:
+    check_finite(open_rows(np.ones((3, 2), dtype)))
