@@ -1,0 +1,19 @@
+"""The normal density, written once."""
+
+import math
+
+import torch
+from torch import Tensor
+
+HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def log_normal(x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    """Return log N(x; loc, exp(log_scale)²) of each entry, broadcast."""
+    standard = (x - loc) * torch.exp(-log_scale)
+    return -(0.5 * standard.square() + log_scale + HALF_LOG_2PI)
+
+
+def normal_entropy(log_scale: Tensor) -> Tensor:
+    """Return the entropy of N(., exp(log_scale)²) of each entry."""
+    return log_scale + HALF_LOG_2PI + 0.5

@@ -1,0 +1,179 @@
+"""Networks: the encoders and decoders that the models share.
+
+An encoder maps rows x (B, F) to features (B, H); a decoder maps latents z (..., D) to the
+parameters h (..., P) of the likelihood p(x|z). Rows of images are flat, in (height, width,
+channel) order; `ImageInput` and `ImageOutput` stand at the doors of convolutional networks.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Fully connected layers of the given sizes with a ReLU between two, none after the last."""
+    layers: list[nn.Module] = []
+    for width_in, width_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def mlp_pair(
+    n_features: int, n_outputs: int, n_latent: int, hidden: Sequence[int]
+) -> tuple[nn.Module, nn.Module]:
+    """Encoder x -> features and its mirrored decoder z -> h, as in DEC and VaDE."""
+    encoder = nn.Sequential(*mlp([n_features, *hidden]), nn.ReLU())
+    decoder = mlp([n_latent, *reversed(hidden), n_outputs])
+    return encoder, decoder
+
+
+class ImageInput(nn.Module):
+    """Flat rows (B, H * W * C) -> images (B, C, H, W), channels last in memory."""
+
+    def __init__(self, height: int, width: int, channels: int) -> None:
+        super().__init__()
+        self.shape = (height, width, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, self.shape).permute(0, 3, 1, 2)
+
+
+class ImageOutput(nn.Module):
+    """Images (B, P * C, H, W) -> flat rows (B, P * H * W * C), P parameters a pixel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, h: Tensor) -> Tensor:
+        h = h.unflatten(1, (-1, self.channels))  # (B, P, C, H, W)
+        return h.permute(0, 1, 3, 4, 2).flatten(1)
+
+
+class LeadingDimensions(nn.Module):
+    """Let a decoder written for (B, D) take (..., D): samples and clusters ride in front."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, z: Tensor) -> Tensor:
+        h: Tensor = self.decoder(z.reshape(-1, z.shape[-1]))
+        return h.reshape(*z.shape[:-1], -1)
+
+
+def convolutional_pair(
+    image_shape: tuple[int, int, int],
+    n_parameters: int,
+    n_latent: int,
+    channels: Sequence[int] = (32, 64, 128),
+    width: int = 256,
+) -> tuple[nn.Module, nn.Module]:
+    """Stride-2 convolutions down and stride-2 transposed convolutions up.
+
+    Parameters
+    ----------
+    image_shape : (height, width, channels)
+    n_parameters : int
+        Likelihood parameters per pixel and channel.
+    channels : sequence of int
+        Channels after each convolution; a side shorter than 4 pixels is not halved further.
+    width : int
+        Units of the fully connected layer between the last image and the latent.
+    """
+    height, breadth, colours = image_shape
+    sides = [(height, breadth)]
+    for _ in channels:
+        if min(sides[-1]) < 4:
+            break
+        sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
+    depths = [colours, *channels[: len(sides) - 1]]
+    flat = depths[-1] * math.prod(sides[-1])
+
+    down: list[nn.Module] = [ImageInput(*image_shape)]
+    for level in range(1, len(sides)):
+        kernel = 5 if level == 1 else 3
+        down += [
+            nn.Conv2d(depths[level - 1], depths[level], kernel, stride=2, padding=kernel // 2),
+            nn.ReLU(),
+        ]
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(flat, width), nn.ReLU())
+
+    up: list[nn.Module] = [nn.Linear(n_latent, width), nn.ReLU(), nn.Linear(width, flat)]
+    up += [nn.Unflatten(1, (depths[-1], *sides[-1]))]
+    depths[0] = colours * n_parameters
+    for level in range(len(sides) - 1, 0, -1):
+        # With a padding of half the kernel side s becomes 2 s - 1; what is missing is added.
+        kernel = 5 if level == 1 else 3
+        missing = tuple(
+            target - (2 * side - 1)
+            for side, target in zip(sides[level], sides[level - 1], strict=True)
+        )
+        up += [
+            nn.ReLU(),
+            nn.ConvTranspose2d(
+                depths[level],
+                depths[level - 1],
+                kernel,
+                stride=2,
+                padding=kernel // 2,
+                output_padding=missing,
+            ),
+        ]
+    return encoder, nn.Sequential(*up, ImageOutput(colours))
+
+
+class NormalHead(nn.Module):
+    """Features (B, H) -> mean and scale of a diagonal normal q(z|x), each (B, D).
+
+    The scale starts at `exp(initial_log_scale)` for every row, so that a pretrained mean is not
+    drowned in noise at the first step.
+    """
+
+    def __init__(self, n_inputs: int, n_latent: int, initial_log_scale: float = -2.0) -> None:
+        super().__init__()
+        self.mean = nn.Linear(n_inputs, n_latent)
+        self.log_scale = nn.Linear(n_inputs, n_latent)
+        nn.init.zeros_(self.log_scale.weight)
+        nn.init.constant_(self.log_scale.bias, initial_log_scale)
+
+    @torch.no_grad()
+    def start_scale(self, scale: Tensor) -> None:
+        """Give every row the scale (D,) until training says otherwise."""
+        self.log_scale.weight.zero_()
+        self.log_scale.bias.copy_(scale.log())
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        # A latent rounded to bfloat16 would add noise of its own; these two products are small.
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            return self.mean(features), self.log_scale(features).exp()
+
+
+def output_width(module: nn.Module, n_inputs: int) -> int:
+    """Return how many numbers `module` gives for a row of `n_inputs`, found by asking it.
+
+    Raises
+    ------
+    ValueError
+        If the module cannot take such rows or does not give one vector a row.
+    """
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            out = module(torch.zeros(2, n_inputs))
+    except (RuntimeError, ValueError, TypeError) as error:
+        message = f"{type(module).__name__} cannot take a batch of shape (2, {n_inputs}): {error}"
+        raise ValueError(message) from error
+    finally:
+        module.train(training)
+    if not isinstance(out, Tensor) or out.ndim != 2 or out.shape[0] != 2:
+        came = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ValueError(
+            f"{type(module).__name__} gave {came} for a batch of shape (2, {n_inputs}); "
+            "expected a tensor of shape (2, width)"
+        )
+    return int(out.shape[1])
