@@ -1,0 +1,150 @@
+"""What is asked of parameters and rows before any work begins."""
+
+import numbers
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepmixture import data
+
+if TYPE_CHECKING:
+    from deepmixture.estimator import LatentMixtureEstimator
+
+KINDS = ("auto", "image", "table", "embedding", "counts")
+CHOICES = {
+    "kind": KINDS,
+    "scaling": ("auto", "none", "unit", "standard", "global", "log"),
+    "likelihood": ("auto", "bernoulli", "gaussian", "gaussian_fixed"),
+    "network": ("auto", "mlp", "convolutional"),
+    "pretraining": ("autoencoder", "stacked", "vae", None),
+    "clusters_from": ("posterior", "latent"),
+}
+COUNTS = {
+    "n_clusters": 1,
+    "n_latent": 1,
+    "pretrain_epochs": 0,
+    "epochs": 0,
+    "hold_epochs": 0,
+    "batch_size": 1,
+    "n_init": 1,
+    "n_samples": 1,
+}
+POSITIVE = ("learning_rate", "likelihood_scale")
+
+
+def check_parameters(estimator: "LatentMixtureEstimator") -> None:
+    """Refuse parameters that cannot be used.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter, what came and what was expected.
+    """
+    for name, value in estimator.get_params(deep=False).items():
+        if name in CHOICES and value not in CHOICES[name]:
+            expected = ", ".join(map(repr, CHOICES[name]))
+            raise ValueError(f"{name}={value!r} is not known; expected one of {expected}")
+        if name in COUNTS and value != "auto":
+            check_count(name, value, COUNTS[name])
+        if name in POSITIVE:
+            if not isinstance(value, numbers.Real) or isinstance(value, bool):
+                raise TypeError(f"{name} must be a number; got {value!r}")
+            if not 0 < float(value) < float("inf"):
+                raise ValueError(f"{name}={value!r} must be above 0 and finite")
+    hidden = estimator.hidden
+    if not isinstance(hidden, Sequence) or isinstance(hidden, str) or not hidden:
+        raise TypeError(f"hidden must be a tuple of widths such as (500, 500); got {hidden!r}")
+    for width in hidden:
+        check_count("hidden", width, 1)
+    given = (estimator.encoder, estimator.decoder)
+    if (given[0] is None) != (given[1] is None):
+        raise ValueError("encoder and decoder must be given together; got only one of them")
+    for name, module in zip(("encoder", "decoder"), given, strict=True):
+        if module is not None and not isinstance(module, nn.Module):
+            raise TypeError(f"{name} must be a torch.nn.Module; got {type(module).__name__}")
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Refuse what is no integer of at least `least`."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer; got {value!r}")
+    if int(value) < least:
+        raise ValueError(f"{name}={value} must be at least {least}")
+
+
+def check_cluster(cluster: object, n_clusters: int) -> None:
+    """Refuse a cluster that is not there."""
+    check_count("cluster", cluster, 0)
+    if int(cluster) >= n_clusters:  # type: ignore[call-overload]
+        raise ValueError(f"cluster={cluster} is not there: clusters go from 0 to {n_clusters - 1}")
+
+
+def check_rows(rows: data.Rows, n_clusters: int) -> None:
+    """Refuse fewer than two rows, or fewer rows than clusters."""
+    if len(rows) < max(2, n_clusters):
+        raise ValueError(
+            f"X has too few rows to cluster: n_samples={len(rows)}; "
+            f"expected at least {max(2, n_clusters)} (n_clusters={n_clusters})"
+        )
+
+
+def choose_kind(kind: str, rows: data.Rows) -> tuple[str, str]:
+    """Return the kind of the rows and why."""
+    return (kind, "as given") if kind != "auto" else data.decide_kind(rows)
+
+
+def check_unit_interval(x: Tensor, method: str) -> None:
+    """Refuse values that a Bernoulli likelihood cannot take."""
+    least, most = float(x.min()), float(x.max())
+    if least < 0.0 or most > 1.0:
+        raise ValueError(
+            f"likelihood='bernoulli' takes values in [0, 1]; X after scaling={method!r} goes from "
+            f"{least:.4g} to {most:.4g}. Use scaling='unit' or likelihood='gaussian'"
+        )
+
+
+def check_same_columns(
+    estimator: "LatentMixtureEstimator", rows: data.Rows, reset: bool
+) -> None:
+    """Remember number and names of the columns, or hold new rows against them."""
+    names = None if rows.names is None else np.array(rows.names, dtype=object)
+    if reset:
+        estimator.n_features_in_ = rows.n_features
+        if names is not None:
+            estimator.feature_names_in_ = names
+        elif hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+        return
+    if rows.n_features != estimator.n_features_in_:
+        raise ValueError(
+            f"{rows.source} has {rows.n_features} features, but {type(estimator).__name__} is "
+            f"expecting {estimator.n_features_in_} features as input"
+        )
+    expected = getattr(estimator, "feature_names_in_", None)
+    if names is not None and expected is not None and list(names) != list(expected):
+        differ = next(
+            (a, b) for a, b in zip(names, expected, strict=True) if a != b
+        )
+        raise ValueError(
+            f"{rows.source} has other columns than the training rows: {differ[0]!r} where "
+            f"{differ[1]!r} was expected; give the same columns in the same order"
+        )
+
+
+def check_same_images(expected: tuple[int, ...] | None, came: tuple[int, ...] | None) -> None:
+    """Refuse images of another shape than the training images; flat rows are let through."""
+    if came is not None and expected is not None and came != expected:
+        raise ValueError(f"X has images of shape {came}; the model was fitted on {expected}")
+
+
+def check_latent(Z: Any, n_latent: int) -> Tensor:  # noqa: ANN401
+    """Return latents as a float32 tensor (n, D)."""
+    values = np.asarray(Z, dtype=np.float32)
+    if values.ndim != 2 or values.shape[1] != n_latent:
+        raise ValueError(f"Z must have shape (n, {n_latent}); got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("Z has NaN or infinite entries; expected finite latents")
+    return torch.from_numpy(np.ascontiguousarray(values))

@@ -1,0 +1,503 @@
+"""The base estimator: from rows to clusters, for every model.
+
+It knows scikit-learn's manners, the order of things in a fit, and no mathematics: a subclass
+builds its model and says in which stages it is trained.
+"""
+
+import copy
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from os import PathLike
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from deepmixture import checks, data, engine, nets, presets
+from deepmixture.likelihoods import Bernoulli, Gaussian, Likelihood
+from deepmixture.models.contract import LatentMixture
+from deepmixture.priors import Mixture
+from deepmixture.progress import Callback, Silent
+
+Array = NDArray[Any]
+
+
+@dataclass(eq=False, repr=False)
+class LatentMixtureEstimator(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
+    """A mixture over the latent space of an encoder and a decoder.
+
+    Parameters
+    ----------
+    n_clusters : int, default=10
+        Number of clusters K.
+    kind : {"auto", "image", "table", "embedding", "counts"}, default="auto"
+        What the rows are. It decides scaling, likelihood and network where these are "auto".
+        Automatically: arrays of three or four dimensions are images, sparse counts are counts,
+        frames and narrow arrays are tables, arrays of 64 columns or more are embeddings.
+    scaling : {"auto", "none", "unit", "standard", "global", "log"}, default="auto"
+        How columns are scaled before training: to [0, 1], to zero mean and unit deviation each,
+        by one common deviation, or by log(1 + x) and one common deviation.
+    likelihood : {"auto", "bernoulli", "gaussian", "gaussian_fixed"}, default="auto"
+        p(x|z). "gaussian" learns one standard deviation a feature, "gaussian_fixed" holds it
+        at `likelihood_scale`. Automatically Bernoulli for images, else Gaussian.
+    likelihood_scale : float, default=1.0
+        Standard deviation of the fixed Gaussian likelihood, in scaled units.
+    network : {"auto", "mlp", "convolutional"}, default="auto"
+        Automatically convolutional for images of known shape, else fully connected.
+    hidden : tuple of int, default=(500, 500, 2000)
+        Widths of the fully connected encoder; the decoder mirrors it.
+    encoder, decoder : torch.nn.Module, optional
+        Networks of your own, given together: rows (B, F) to features (B, H), and latents (B, D)
+        to one number a feature (B, F). They are copied, not changed.
+    n_latent : int, default=10
+        Latent dimensions D.
+    pretrain_epochs : int or "auto", default="auto"
+        Passes over the rows while the representation is pretrained. Automatically 25 for
+        large data, more for small.
+    batch_size : int, default=256
+        Rows a step.
+    learning_rate : float, default=1e-3
+        Peak of Adam's rate, which rises and falls over each stage.
+    n_init : int, default=20
+        Gaussian mixtures that are tried on the latent space for the start.
+    device : str, default="auto"
+        "auto" takes CUDA, then MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of the matrix products in training. Automatically bfloat16 where the processor
+        multiplies it natively. Losses and densities are always float32.
+    random_state : int, RandomState or None, default=None
+        The same integer on the same machine gives the same labels, to the bit.
+    verbose : bool, default=False
+        Whether to show a progress bar.
+    """
+
+    n_clusters: int = 10
+    _: KW_ONLY
+    kind: str = "auto"
+    scaling: str = "auto"
+    likelihood: str = "auto"
+    likelihood_scale: float = 1.0
+    network: str = "auto"
+    hidden: Sequence[int] = (500, 500, 2000)
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
+    n_latent: int = 10
+    pretrain_epochs: int | Literal["auto"] = "auto"
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    n_init: int = 20
+    device: str = "auto"
+    precision: str = "auto"
+    random_state: int | np.random.RandomState | None = None
+    verbose: bool = False
+
+    name: ClassVar[str]
+    """Short name of the model on the command line."""
+
+    # ------------------------------------------------------------------ what a subclass writes
+
+    @abstractmethod
+    def _build(self) -> None:
+        """Make `model_` for the fitted facts (`n_features_in_`, `kind_`, `image_shape_`)."""
+
+    @abstractmethod
+    def _train(self, x: Tensor) -> None:
+        """Train `model_` on scaled rows (N, F) by `_run_stage`."""
+
+    # ------------------------------------------------------------------------------------ fit
+
+    def fit(self, X: Any, y: object = None, *, callback: Callback | None = None) -> Self:
+        """Find the clusters of X.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, frame, tensor, Dataset or Rows
+            Rows of shape (N, F), or images of shape (N, H, W) or (N, H, W, C).
+        y : ignored
+            Present for scikit-learn's conventions. No label is ever used.
+        callback : Callback, optional
+            Told of every epoch, and asked after every step whether to stop.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or a parameter cannot be used; the message says which and why.
+        TrainingDiverged
+            If the loss becomes NaN or infinite.
+        """
+        checks.check_parameters(self)
+        rows = self._open(X, reset=True)
+        checks.check_rows(rows, self.n_clusters)
+        self.kind_, why = checks.choose_kind(self.kind, rows)
+        self.image_shape_ = rows.image_shape if self.kind_ == "image" else None
+        self.likelihood_ = presets.LIKELIHOODS[self.kind_]
+        if self.likelihood != "auto":
+            self.likelihood_ = self.likelihood
+        self.scaling_ = self._choose_scaling(rows)
+        self.hardware_ = engine.choose_hardware(self.device, self.precision)
+        self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        self.history_: list[engine.Record] = []
+        self.timings_: dict[str, float] = {}
+        self.interrupted_ = False
+        self._callback = callback or self._default_callback()
+
+        x = torch.from_numpy(self.scaling_.transform(rows.values))
+        if self.likelihood_ == "bernoulli":
+            checks.check_unit_interval(x, self.scaling_.method)
+        x = x.to(self.hardware_.device)
+        cuda = [self.hardware_.device] if self.hardware_.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(engine.derive_seed(self.seed_, "weights"))
+            self._build()
+            self.model_.to(self.hardware_.device)
+            try:
+                self._train(x)
+            finally:
+                self._callback.close()
+                del self._callback
+        self.n_iter_ = max(1, len(self.history_))
+        self.model_.requires_grad_(False).eval()
+        self.decisions_ = self._describe(rows, why)
+        self._finish(x)
+        return self
+
+    def _open(self, X: Any, reset: bool) -> data.Rows:
+        rows = data.open_rows(X)
+        if isinstance(X, data.Rows):
+            checks.check_same_columns(self, rows, reset)
+        else:
+            given = X if rows.is_frame else rows.values
+            validate_data(self, given, reset=reset, skip_check_array=True)
+        data.check_finite(rows)
+        if not reset:
+            checks.check_same_images(self.image_shape_, rows.image_shape)
+        return rows
+
+    def _choose_scaling(self, rows: data.Rows) -> data.Scaling:
+        method = self.scaling
+        if method == "auto" and self.likelihood_ == "bernoulli" and self.kind_ != "image":
+            method = "none"
+        return data.fit_scaling(rows, self.kind_, method)
+
+    def _default_callback(self) -> Callback:
+        if not self.verbose:
+            return Silent()
+        from deepmixture.progress import Bar
+
+        return Bar()
+
+    def _run_stage(
+        self, model: nn.Module, tensors: Sequence[Tensor], stage: engine.Stage
+    ) -> None:
+        if self.interrupted_ or stage.epochs == 0:
+            return
+        records, self.interrupted_ = engine.train(
+            model.to(self.hardware_.device),
+            tensors,
+            stage,
+            self.hardware_,
+            self.seed_,
+            self._callback,
+        )
+        self.history_ += records
+        self.timings_[stage.name] = sum(float(record["seconds"]) for record in records)
+
+    def _finish(self, x: Tensor) -> None:
+        """Order the clusters by size and label the training rows."""
+        began = time.perf_counter()
+        labels = self._log_q_y(x).argmax(1)
+        sizes = labels.bincount(minlength=self.n_clusters)
+        order = sizes.argsort(descending=True, stable=True)
+        self._mixture().reorder(order.to(self.hardware_.device))
+        self.labels_ = order.argsort()[labels].numpy()
+        self.n_used_clusters_ = int((sizes > 0).sum())
+        if self.n_used_clusters_ < self.n_clusters:
+            self.decisions_.append(
+                f"{self.n_clusters - self.n_used_clusters_} of {self.n_clusters} clusters hold "
+                "no row; they are numbered last."
+            )
+        self.timings_["labels"] = time.perf_counter() - began
+
+    def _describe(self, rows: data.Rows, why: str) -> list[str]:
+        shape = " x ".join(map(str, self.image_shape_ or (self.n_features_in_,)))
+        what = {"image": "pixels", "counts": "counts"}.get(self.kind_, "columns")
+        return [
+            f"{len(rows):,} rows of {shape} {what} from {rows.source}.",
+            f"Kind: {self.kind_} ({why}).",
+            self.scaling_.describe(),
+            f"Likelihood: {self.likelihood_}. Network: {self.network_}.",
+            f"Trained on {self.hardware_}.",
+        ]
+
+    # --------------------------------------------------------------------------- the networks
+
+    def _networks(self) -> tuple[nn.Module, nets.NormalHead, nn.Module, Likelihood]:
+        """Return encoder, head of q(z|x), decoder and likelihood for the fitted facts."""
+        n_features = self.n_features_in_
+        likelihood: Likelihood
+        if self.likelihood_ == "bernoulli":
+            likelihood = Bernoulli()
+        else:
+            learned = self.likelihood_ == "gaussian"
+            likelihood = Gaussian(n_features, self.likelihood_scale, learned=learned)
+        image_shape = (*self.image_shape_, 1)[:3] if self.image_shape_ else None
+        if self.encoder is not None and self.decoder is not None:
+            self.network_ = "given"
+            encoder, decoder = copy.deepcopy(self.encoder), copy.deepcopy(self.decoder)
+            convolutional = any(isinstance(module, nn.Conv2d) for module in encoder.modules())
+            if image_shape and convolutional:
+                encoder = nn.Sequential(nets.ImageInput(*image_shape), encoder)
+                decoder = nn.Sequential(decoder, nets.ImageOutput(image_shape[2]))
+        else:
+            self.network_ = self.network
+            if self.network == "auto":
+                self.network_ = presets.network_for(self.kind_, self.image_shape_)
+            if self.network_ == "mlp":
+                encoder, decoder = nets.mlp_pair(
+                    n_features, n_features, self.n_latent, self.hidden
+                )
+            elif image_shape:
+                encoder, decoder = nets.convolutional_pair(image_shape, 1, self.n_latent)
+            else:
+                raise ValueError(
+                    "network='convolutional' needs images: X of shape (N, H, W) or "
+                    f"(N, H, W, C); got rows of {n_features} {self.kind_} values"
+                )
+        width = nets.output_width(encoder, n_features)
+        gives = nets.output_width(decoder, self.n_latent)
+        if gives != n_features:
+            raise ValueError(
+                f"decoder gives {gives} numbers a row; expected {n_features}, one a feature"
+            )
+        head = nets.NormalHead(width, self.n_latent)
+        return encoder, head, nets.LeadingDimensions(decoder), likelihood
+
+    # ---------------------------------------------------------------------- what a fit is for
+
+    def _mixture(self) -> Mixture:
+        """Return the mixture that clusters are read from."""
+        prior: Mixture = self.model_.prior
+        return prior
+
+    def _log_q_y(self, x: Tensor) -> Tensor:
+        return self._evaluate(self.model_.log_q_y, x)
+
+    def _evaluate(self, function: Any, x: Tensor) -> Tensor:
+        self.model_.to(self.hardware_.device)
+        return engine.evaluate(function, x, self.hardware_)
+
+    def _scaled(self, X: Any) -> Tensor:
+        check_is_fitted(self)
+        rows = self._open(X, reset=False)
+        x = torch.from_numpy(self.scaling_.transform(rows.values))
+        if self.likelihood_ == "bernoulli":
+            # A pixel brighter than any seen in training is as bright as can be.
+            x = x.clamp(0.0, 1.0) if self.scaling_.method == "unit" else x
+            checks.check_unit_interval(x, self.scaling_.method)
+        return x
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable cluster of each row, shape (N,)."""
+        return self._log_q_y(self._scaled(X)).argmax(1).numpy()
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the responsibilities q(y|x), shape (N, K), each row summing to one."""
+        log_q_y = self._log_q_y(self._scaled(X)).double()
+        return log_q_y.softmax(1).numpy()
+
+    def transform(self, X: Any) -> Array:
+        """Return the latent means, shape (N, D)."""
+        return self._evaluate(self.model_.latent, self._scaled(X)).numpy()
+
+    def inverse_transform(self, Z: Any) -> Array:
+        """Decode latents of shape (n, D) to rows, in the units and shape of the training rows."""
+        check_is_fitted(self)
+        z = checks.check_latent(Z, self.n_latent)
+        return self._unscale(self._evaluate(self.model_.decode, z))
+
+    def reconstruct(self, X: Any) -> Array:
+        """Encode and decode rows; return E[x|z] at the latent means, shaped as X."""
+        x = self._scaled(X)
+        model: LatentMixture = self.model_
+        return self._unscale(self._evaluate(lambda part: model.decode(model.latent(part)), x))
+
+    def _unscale(self, scaled: Tensor) -> Array:
+        values = self.scaling_.inverse_transform(scaled.numpy())
+        return values.reshape(-1, *self.image_shape_) if self.image_shape_ else values
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        cluster: int | None = None,
+        *,
+        observation_noise: bool | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> tuple[Array, Array]:
+        """Draw new rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        cluster : int, optional
+            Draw from this cluster only; else from all by their weights.
+        observation_noise : bool, optional
+            Whether to draw x from p(x|z) or to return its mean E[x|z]. By default the mean for
+            images, whose pixel noise is no part of the picture, and a draw for all else.
+        random_state : int, RandomState or None, default=None
+            The estimator's own `random_state` if None.
+
+        Returns
+        -------
+        X : array of shape (n_samples, F), or of images
+        labels : array of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        checks.check_count("n_samples", n_samples, 1)
+        if cluster is not None:
+            checks.check_cluster(cluster, self.n_clusters)
+        state = self.random_state if random_state is None else random_state
+        seed = int(check_random_state(state).randint(np.iinfo(np.int32).max))
+        generator = torch.Generator().manual_seed(engine.derive_seed(seed, "sample"))
+        mixture = self._mixture().cpu()
+        if cluster is None:
+            weights = mixture.log_prob_y().exp()
+            y = torch.multinomial(weights, n_samples, replacement=True, generator=generator)
+        else:
+            y = torch.full((n_samples,), cluster)
+        with torch.inference_mode():
+            z = mixture.sample(y, generator)
+        noisy = self.kind_ != "image" if observation_noise is None else observation_noise
+        if noisy:
+            h = self._evaluate(self.model_.decoder, z)
+            x = self.model_.likelihood.cpu().sample(h, generator)
+        else:
+            x = self._evaluate(self.model_.decode, z)
+        return self._unscale(x), y.numpy()
+
+    def score_samples(self, X: Any, n_samples: int = 16) -> Array:
+        """Return a lower bound on log p(x) for each row, shape (N,).
+
+        The importance-weighted bound: log of the mean of p(x, z) / q(z|x) over draws of q(z|x)
+        (Burda, Grosse & Salakhutdinov 2016, "Importance weighted autoencoders", equation 8).
+        It grows with `n_samples` towards log p(x), in the units of X; for a Bernoulli likelihood
+        it is the log-probability of the scaled pixels. All rows use the same draws of noise, so
+        the bound of a row does not depend on the rows beside it.
+
+        Parameters
+        ----------
+        X : array-like
+        n_samples : int, default=16
+            Draws a row.
+        """
+        checks.check_count("n_samples", n_samples, 1)
+        x = self._scaled(X)
+        generator = torch.Generator().manual_seed(engine.derive_seed(self.seed_, "score"))
+        noise = torch.randn(n_samples, 1, self.n_latent, generator=generator)
+        noise = noise.to(self.hardware_.device)
+        model: LatentMixture = self.model_
+
+        def bound(part: Tensor) -> Tensor:
+            return model.log_weights(part, noise).logsumexp(0) - np.log(n_samples)
+
+        bounds = self._evaluate(bound, x).double().numpy()
+        if self.likelihood_ == "bernoulli":
+            return bounds
+        return bounds + self.scaling_.log_jacobian(data.open_rows(X).values)
+
+    def score(self, X: Any, y: object = None) -> float:
+        """Return the mean over the rows of the bound of `score_samples`."""
+        return float(self.score_samples(X).mean())
+
+    # ---------------------------------------------------------------------- fitted attributes
+
+    @property
+    def weights_(self) -> Array:
+        """Mixture weights, shape (K,)."""
+        return self._mixture().log_prob_y().exp().cpu().numpy()
+
+    @property
+    def means_(self) -> Array:
+        """Means of the clusters in the latent space, shape (K, D)."""
+        return self._mixture().loc.cpu().numpy()
+
+    @property
+    def covariances_(self) -> Array:
+        """Covariances of the clusters in the latent space, shape (K, D, D)."""
+        return self._mixture().covariances().cpu().numpy()
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_latent
+
+    # ----------------------------------------------------------------------------- save, load
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted estimator to the folder `path`, as safetensors and JSON.
+
+        The folder is written beside and renamed into place; an earlier model there is replaced,
+        anything else is left alone.
+
+        Raises
+        ------
+        FileExistsError
+            If `path` holds something that is no saved model.
+        """
+        from deepmixture import store
+
+        check_is_fitted(self)
+        store.save(self, path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | PathLike[str],
+        *,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ) -> Self:
+        """Read a fitted estimator from a folder that `save` wrote. Nothing is unpickled.
+
+        Parameters
+        ----------
+        path : str or path
+        encoder, decoder : torch.nn.Module, optional
+            The networks, where the saved estimator was fitted with networks of your own.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no model, or it is damaged, foreign, of another class or a newer format.
+        """
+        from deepmixture import store
+
+        return store.load(path, cls, encoder=encoder, decoder=decoder)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "labels_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        if tags.transformer_tags is not None:
+            # The latent is computed in float32 whatever the rows were.
+            tags.transformer_tags.preserves_dtype = []
+        return tags

@@ -1,0 +1,241 @@
+"""Saved estimators: a folder with `model.safetensors` and `model.json`, and no pickle anywhere."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepmixture import __version__, engine
+from deepmixture.data import Scaling
+from deepmixture.estimator import LatentMixtureEstimator
+
+FORMAT = "deepmixture-model"
+FORMAT_VERSION = 1
+FACTS = ("kind_", "image_shape_", "likelihood_", "n_features_in_", "seed_", "n_iter_")
+FACTS += ("history_", "timings_", "interrupted_", "decisions_", "n_used_clusters_")
+
+E = TypeVar("E", bound=LatentMixtureEstimator)
+
+
+def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
+    """Write a fitted estimator to the folder `path`; see `LatentMixtureEstimator.save`."""
+    from safetensors.torch import save as to_bytes
+
+    target = Path(path)
+    if target.exists() and not _is_model(target):
+        raise FileExistsError(f"{target} is there already and holds no saved model; left alone")
+    tensors = {f"model.{k}": v.cpu() for k, v in estimator.model_.state_dict().items()}
+    for extra in _extra_modules(estimator):
+        state = getattr(estimator, extra).state_dict()
+        tensors |= {f"{extra}.{name}": value.cpu() for name, value in state.items()}
+    tensors["labels"] = torch.from_numpy(estimator.labels_)
+    tensors["scaling.offset"] = torch.from_numpy(estimator.scaling_.offset)
+    tensors["scaling.scale"] = torch.from_numpy(estimator.scaling_.scale)
+    weights = to_bytes({name: value.contiguous() for name, value in tensors.items()})
+
+    parameters = estimator.get_params(deep=False)
+    own = [name for name in ("encoder", "decoder") if parameters.pop(name) is not None]
+    if not isinstance(parameters["random_state"], int | None):
+        parameters["random_state"] = None
+    names = getattr(estimator, "feature_names_in_", None)
+    description = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "deepmixture": __version__,
+        "model": estimator.name,
+        "parameters": parameters,
+        "own_networks": bool(own),
+        "scaling": estimator.scaling_.method,
+        "feature_names_in_": None if names is None else list(names),
+        "fitted": {name: getattr(estimator, name) for name in FACTS},
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    text = json.dumps(description, indent=2, default=_plain)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _write(beside / "model.safetensors", weights)
+        _write(beside / "model.json", text.encode())
+        beside.chmod(0o755)
+        replace_folder(beside, target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def load(
+    path: str | PathLike[str],
+    expected: type[E] = LatentMixtureEstimator,  # type: ignore[assignment]
+    *,
+    encoder: nn.Module | None = None,
+    decoder: nn.Module | None = None,
+) -> E:
+    """Read the estimator that was saved in the folder `path`, of whatever model it is.
+
+    Parameters
+    ----------
+    path : str or path
+    expected : type, optional
+        The class that the estimator must have.
+    encoder, decoder : torch.nn.Module, optional
+        The networks, where the saved estimator was fitted with networks of your own.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no saved model.
+    ValueError
+        If it is damaged, foreign, of another class or written in a newer format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    folder = Path(path)
+    description = _read_description(folder)
+    weights_file = folder / "model.safetensors"
+    if not weights_file.is_file():
+        raise ValueError(f"{folder} is damaged: model.safetensors is missing")
+    weights = weights_file.read_bytes()
+    if hashlib.sha256(weights).hexdigest() != description.get("sha256"):
+        raise ValueError(
+            f"{weights_file} is damaged: its checksum is not the one in model.json "
+            f"({len(weights):,} bytes read)"
+        )
+    try:
+        return _restore(description, from_bytes(weights), expected, encoder, decoder, folder)
+    except (KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{folder} is damaged: {error}") from error
+
+
+def _restore(
+    description: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    expected: type[E],
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+    folder: Path,
+) -> E:
+    from deepmixture.registry import MODELS
+
+    kind = MODELS.get(description["model"])
+    if kind is None:
+        known = ", ".join(MODELS)
+        raise ValueError(f"{folder} holds a model {description['model']!r}; known are {known}")
+    if not issubclass(kind, expected):
+        raise ValueError(f"{folder} holds a {kind.__name__}; expected a {expected.__name__}")
+    if description["own_networks"] and (encoder is None or decoder is None):
+        raise ValueError(
+            f"{folder} was fitted with networks of its user's own: pass them as encoder= and "
+            "decoder= to load"
+        )
+    parameters = dict(description["parameters"])
+    if "hidden" in parameters:
+        parameters["hidden"] = tuple(parameters["hidden"])
+    estimator = kind(**parameters, encoder=encoder, decoder=decoder)
+    for name in FACTS:
+        setattr(estimator, name, description["fitted"][name])
+    if estimator.image_shape_ is not None:
+        estimator.image_shape_ = tuple(estimator.image_shape_)
+    if description["feature_names_in_"] is not None:
+        estimator.feature_names_in_ = np.array(description["feature_names_in_"], dtype=object)
+    estimator.scaling_ = Scaling.from_dict(
+        {
+            "method": description["scaling"],
+            "offset": tensors["scaling.offset"].numpy(),
+            "scale": tensors["scaling.scale"].numpy(),
+        }
+    )
+    estimator.hardware_ = engine.choose_hardware(_device_here(estimator.device))
+    with torch.random.fork_rng(devices=[]):
+        estimator._build()
+    estimator.model_.load_state_dict(_part(tensors, "model."))
+    for extra in _extra_modules(estimator):
+        getattr(estimator, extra).load_state_dict(_part(tensors, f"{extra}."))
+    estimator.model_.requires_grad_(False).eval()
+    estimator.labels_ = tensors["labels"].numpy()
+    return estimator  # type: ignore[return-value]
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    file = folder / "model.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} holds no saved model: there is no model.json in it")
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise ValueError(f"{file} was not written by deepmixture")
+    version = description.get("format_version")
+    if not isinstance(version, int):
+        raise ValueError(f"{file} is damaged: its format version is {version!r}")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{folder} has model format {version}, newer than the {FORMAT_VERSION} that "
+            f"deepmixture {__version__} reads; update deepmixture"
+        )
+    return description
+
+
+def _is_model(folder: Path) -> bool:
+    with suppress(ValueError, OSError):
+        return bool(_read_description(folder))
+    return False
+
+
+def _device_here(device: str) -> str:
+    """Return the device that was asked for, or "auto" where this machine has none such."""
+    try:
+        engine.choose_hardware(device)
+    except ValueError:
+        return "auto"
+    return device
+
+
+def _extra_modules(estimator: LatentMixtureEstimator) -> list[str]:
+    return [
+        name
+        for name, value in vars(estimator).items()
+        if name.endswith("_") and name != "model_" and isinstance(value, nn.Module)
+    ]
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be saved")
+
+
+def _write(file: Path, content: bytes) -> None:
+    with file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Rename the folder `new` to `target`, and what was there before away."""
+    if not target.exists():
+        new.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / "old"
+    target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old.parent, ignore_errors=True)
