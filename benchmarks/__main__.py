@@ -1,0 +1,105 @@
+"""Run benchmarks: `python -m benchmarks run mnist`, `python -m benchmarks table`.
+
+Data is read from the folder in the environment variable DEEPMIXTURE_DATA. A run whose results
+file is there already is skipped, so an interrupted table goes on where it stopped.
+"""
+
+import argparse
+import json
+import os
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.hardware import circumstances
+from deepmixture import MODELS, open_rows
+from deepmixture.label_files import read_labels
+from deepmixture.metrics import score_clustering
+
+HERE = Path(__file__).resolve().parent
+
+
+def run_table(table: str, only: list[str] | None, seeds: list[int] | None) -> None:
+    """Fit every run of a table for every seed and write one results file each."""
+    settings = tomllib.loads((HERE / "settings" / f"{table}.toml").read_text())
+    for seed in seeds or settings["seeds"]:
+        for name in only or settings["runs"]:
+            target = HERE / "results" / table / f"{name}-seed{seed}.json"
+            if not target.exists():
+                result = run_one(settings, settings["runs"][name], seed)
+                write(target, {"table": table, "run": name, **result})
+                shown = {key: round(value, 4) for key, value in result["scores"]["all"].items()}
+                print(f"{name} seed {seed}: {shown}", flush=True)
+
+
+def run_one(settings: dict[str, Any], run: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Fit one estimator and score it; the labels are opened after the fit."""
+    if "DEEPMIXTURE_DATA" not in os.environ:
+        raise SystemExit("set DEEPMIXTURE_DATA to the folder that holds " + settings["data"])
+    source = Path(os.environ["DEEPMIXTURE_DATA"]) / settings["data"]
+    rows = open_rows(source, key=settings["key"])
+    estimator = MODELS[run["model"]](settings["n_clusters"], random_state=seed)
+    estimator.set_params(**run["parameters"])
+    began = time.perf_counter()
+    estimator.fit(rows)
+    seconds = time.perf_counter() - began
+
+    classes = read_labels(source, key=settings["labels"])
+    n_train = settings["n_train"]
+    parts = {
+        "all": slice(None),
+        "train": slice(0, n_train),
+        "test": slice(n_train, None),
+    }
+    return {
+        "seed": seed,
+        "model": run["model"],
+        "parameters": estimator.get_params(deep=False),
+        "n_rows": len(rows),
+        "fitted_on": settings["title"],
+        "scores": {
+            part: score_clustering(classes[index], estimator.labels_[index])
+            for part, index in parts.items()
+        },
+        "wall_seconds": seconds,
+        "stage_seconds": estimator.timings_,
+        "epochs": estimator.n_iter_,
+        "last_epoch": estimator.history_[-1],
+        **circumstances(),
+    }
+
+
+def write(target: Path, result: dict[str, Any]) -> None:
+    """Write beside and rename, so that a results file is whole or absent."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_suffix(".tmp")
+    beside.write_text(json.dumps(result, indent=2, default=str) + "\n")
+    beside.replace(target)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run a table, skipping what has its results file")
+    run.add_argument("table")
+    run.add_argument("--only", nargs="*", help="these runs of the table")
+    run.add_argument("--seeds", nargs="*", type=int)
+    run.add_argument("--threads", type=int, help="threads of the matrix products")
+    commands.add_parser("table", help="write docs/benchmarks.md from the results files")
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        if arguments.threads:
+            torch.set_num_threads(arguments.threads)
+        run_table(arguments.table, arguments.only, arguments.seeds)
+    else:
+        from benchmarks.tables import write_page
+
+        write_page()
+
+
+if __name__ == "__main__":
+    main()
