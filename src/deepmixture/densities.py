@@ -1,4 +1,4 @@
-"""The normal density, written once."""
+"""The normal density and the precision of densities, written once."""
 
 import math
 
@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return x in float32 where its own precision is lower or integer, else as it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def log_normal(x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepmixture.densities import log_normal
+from deepmixture.densities import at_least_float32, log_normal
 
 
 class Likelihood(nn.Module):
@@ -20,7 +20,7 @@ class Likelihood(nn.Module):
     def log_prob(self, h: Tensor, x: Tensor) -> Tensor:
         """Return log p(x|z) summed over the features that are there, in float32 at least."""
         missing = x.isnan()
-        log_p = self.log_prob_entries(h.float(), x.masked_fill(missing, 0.0))
+        log_p = self.log_prob_entries(at_least_float32(h), x.masked_fill(missing, 0.0))
         return log_p.masked_fill(missing, 0.0).sum(-1)
 
     @abstractmethod
@@ -50,7 +50,7 @@ class Bernoulli(Likelihood):
         )
 
     def mean(self, h: Tensor) -> Tensor:
-        return torch.sigmoid(h.float())
+        return torch.sigmoid(at_least_float32(h))
 
     def sample(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
         p = self.mean(h)
@@ -93,8 +93,8 @@ class Gaussian(Likelihood):
         return log_normal(x, h, self.scale().log())
 
     def mean(self, h: Tensor) -> Tensor:
-        return h.float()
+        return at_least_float32(h)
 
     def sample(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        noise = torch.randn(h.shape, generator=generator).to(h.device, torch.float32)
-        return h.float() + self.scale() * noise
+        mean = self.mean(h)
+        return mean + self.scale() * torch.randn(h.shape, generator=generator).to(mean)

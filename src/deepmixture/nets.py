@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from deepmixture.densities import at_least_float32
+
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Fully connected layers of the given sizes with a ReLU between two, none after the last."""
@@ -148,7 +150,7 @@ class NormalHead(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         # A latent rounded to bfloat16 would add noise of its own; these two products are small.
         with torch.autocast(features.device.type, enabled=False):
-            features = features.float()
+            features = at_least_float32(features)
             return self.mean(features), self.log_scale(features).exp()
 
 

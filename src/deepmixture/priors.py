@@ -156,4 +156,4 @@ class StandardNormal(Mixture):
         return -(0.5 * z.square() + HALF_LOG_2PI).sum(-1, keepdim=True)
 
     def scale_tril(self) -> Tensor:
-        return torch.eye(self.loc.shape[1], device=self.loc.device).unsqueeze(0)
+        return torch.eye(self.loc.shape[1]).to(self.loc).unsqueeze(0)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepmixture.densities import log_normal, normal_entropy
+from deepmixture.densities import at_least_float32, log_normal, normal_entropy
 from deepmixture.likelihoods import Likelihood
 from deepmixture.models.contract import Knobs
 from deepmixture.nets import NormalHead
@@ -78,7 +78,7 @@ class DenoisingLayer(nn.Module):
         with torch.no_grad():
             h = self.below(x)
         recovered = self.mirror(self.layer(functional.dropout(h, self.corruption, self.training)))
-        error = (recovered.float() - h.float()).square().sum(-1).mean()
+        error = (at_least_float32(recovered) - at_least_float32(h)).square().sum(-1).mean()
         return error, {"squared_error": error.detach()}
 
 

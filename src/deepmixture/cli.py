@@ -1,0 +1,511 @@
+"""The command `deepmixture`: each command is a thin face of the Python interface.
+
+Heavy imports stand inside the commands, so that help is there at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
+
+    from deepmixture.data import Rows
+    from deepmixture.estimator import LatentMixtureEstimator
+    from deepmixture.results import Source
+    from deepmixture.run_folder import Assignments
+
+INTERRUPTED = 130
+BAD_INPUT = 2
+# Told in one sentence; anything else is a bug and shows where. Diverging is an ArithmeticError.
+TOLD = (ValueError, TypeError, OSError, ArithmeticError)
+DIGITS = "sklearn:digits"
+
+
+class Interrupted(Exception):
+    """Ctrl-C ended a command early; the message says what is there all the same."""
+
+
+app = typer.Typer(
+    name="deepmixture",
+    help="Find the clusters in your data with deep mixture models, and see them.",
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Start with: deepmixture fit sklearn:digits --out runs/digits",
+)
+
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A .npy, .npz, .csv or .parquet file, a folder of .parquet files or of images, "
+        f"or {DIGITS}.",
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+KeyOption = Annotated[
+    str | None, typer.Option(help="Array of an .npz file; x_train+x_test joins two.")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output.")]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", help="Say more; show the traceback of an error.")
+]
+
+
+@app.command()
+def fit(
+    data: DataArgument,
+    model: Annotated[str, typer.Option(help="See `deepmixture models`.")] = "vade",
+    clusters: Annotated[int | None, typer.Option(help="Number of clusters.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same labels.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; by default a new one in runs/.")
+    ] = None,
+    key: KeyOption = None,
+    kind: Annotated[
+        str | None, typer.Option(help="image, table, embedding or counts; found out by default.")
+    ] = None,
+    likelihood: Annotated[
+        str | None, typer.Option(help="bernoulli, gaussian or gaussian_fixed.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="mlp or convolutional.")] = None,
+    latent: Annotated[int | None, typer.Option(help="Dimensions of the latent space.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the model itself.")] = None,
+    pretrain_epochs: Annotated[int | None, typer.Option(help="Epochs before it.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows in a step.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter of the model."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Leave out the report.")] = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Find the clusters in DATA and write a folder with all that was found.
+
+    The folder holds the label and the probabilities of each row
+    (labels.parquet), the model (model/), the training curves
+    (history.parquet), the settings (run.json) and a report to look at
+    (report.html). Ctrl-C stops training and keeps the model so far.
+
+    [bold]Examples[/bold]
+
+    \b
+    [cyan]deepmixture fit sklearn:digits[/cyan]
+    [cyan]deepmixture fit mnist.npz --key x_train+x_test --clusters 10 --out runs/mnist[/cyan]
+    [cyan]deepmixture fit customers.csv --clusters 5 --seed 1 --out runs/customers[/cyan]
+    [cyan]deepmixture fit photos/ --network mlp --epochs 50[/cyan]
+    [cyan]deepmixture fit features.npy --model ae-gmm --set n_init=5 --set hidden=200,100[/cyan]
+    """
+    from deepmixture import run_folder
+
+    if out is None:
+        stem = Path(data.partition(":")[2] or data).stem or "data"
+        out = run_folder.free_name(Path("runs") / f"{stem}-{model}")
+    run_folder.check_new_folder(out, overwrite=overwrite)
+    given = {
+        "n_clusters": clusters,
+        "random_state": seed,
+        "kind": kind,
+        "likelihood": likelihood,
+        "network": network,
+        "n_latent": latent,
+        "epochs": epochs,
+        "pretrain_epochs": pretrain_epochs,
+        "batch_size": batch_size,
+        "device": device,
+        "precision": precision,
+    }
+    settings = {name: value for name, value in given.items() if value is not None}
+    settings |= _parse_settings(set_ or [])
+    rows, source = _open_data(data, key)
+
+    from deepmixture import results
+    from deepmixture.progress import Bar, StopOnSignal
+
+    console = _console()
+    estimator = _make_estimator(model, settings)
+    _say(console, f"{estimator.__class__.__name__} on {rows.source}: {_describe_shape(rows)}")
+    with StopOnSignal(Bar(console, verbose), notice=lambda text: _say(console, text)) as callback:
+        estimator.fit(rows, callback=callback)
+        for decision in estimator.decisions_:
+            _say(console, decision)
+        assignments = results.assign(estimator, rows)
+        about = results.describe_run(estimator, rows, source, model=model)
+        written = run_folder.write_folder(
+            out,
+            lambda folder: results.write_run(folder, estimator, rows, assignments, about),
+            overwrite=overwrite,
+        )
+    _show_clusters(console, assignments)
+    _say(console, f"wrote {written}: {', '.join(sorted(e.name for e in written.iterdir()))}")
+    if not no_report:
+        path = written / run_folder.REPORT
+        try:
+            results.write_report(path, estimator, rows, assignments, estimator.history_, about)
+            _say(console, f"wrote {path}")
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"the run is in {written}, its report is missing: deepmixture report {written}"
+            ) from None
+        except Exception as error:
+            # The run is saved: a picture that cannot be drawn is no reason to fail.
+            _complain("warning", f"the report could not be written: {error}")
+            if verbose:
+                traceback.print_exc()
+    if callback.stopped:
+        raise Interrupted(f"the model so far is in {written}")
+
+
+@app.command()
+def predict(
+    run: RunArgument,
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(help="A .parquet or .csv file to write.")],
+    key: KeyOption = None,
+    overwrite: OverwriteOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Assign the rows of DATA to the clusters of RUN.
+
+    The table has a line for each row: its label and probability, the
+    probability of every cluster (responsibility_0, ...) and a bound on the
+    log density, which is low where a row is unlike all others.
+
+    [bold]Examples[/bold]
+
+    \b
+    [cyan]deepmixture predict runs/mnist mnist.npz --key x_test --out test.parquet[/cyan]
+    [cyan]deepmixture predict runs/customers new.csv --out new-labels.csv[/cyan]
+    """
+    from deepmixture import run_folder
+
+    run_folder.check_new_file(out, run_folder.TABLE_SUFFIXES, overwrite=overwrite)
+    run_folder.read_about(run)
+    rows, _ = _open_data(data, key)
+
+    from deepmixture import load, results
+
+    estimator: LatentMixtureEstimator = load(run / run_folder.MODEL)
+    assignments = results.assign(estimator, rows)
+    run_folder.write_table(out, assignments.columns(rows.row_names))
+    console = _console()
+    _show_clusters(console, assignments)
+    _say(console, f"wrote {out}")
+
+
+@app.command()
+def sample(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="A .npz, .npy or .csv file to write.")],
+    n: Annotated[int, typer.Option("-n", "--number", help="Number of rows.")] = 100,
+    cluster: Annotated[int | None, typer.Option(help="Only from this cluster.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same rows.")] = 0,
+    overwrite: OverwriteOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Draw new rows from the model of RUN, in the units of the data.
+
+    [bold]Examples[/bold]
+
+    \b
+    [cyan]deepmixture sample runs/mnist -n 100 --out new.npz[/cyan]
+    [cyan]deepmixture sample runs/mnist -n 64 --cluster 3 --out threes.npy[/cyan]
+    [cyan]deepmixture sample runs/customers -n 1000 --out new.csv[/cyan]
+    """
+    import numpy as np
+
+    from deepmixture import run_folder
+
+    run_folder.check_new_file(out, (".npz", ".npy", ".csv"), overwrite=overwrite)
+    run_folder.read_about(run)
+
+    from deepmixture import load
+
+    estimator: LatentMixtureEstimator = load(run / run_folder.MODEL)
+    x, labels = estimator.sample(n, cluster=cluster, random_state=seed)
+    if out.suffix.lower() == ".csv":
+        flat = x.reshape(len(x), -1)
+        names = getattr(estimator, "feature_names_in_", None)
+        if names is None:
+            names = [f"x{i}" for i in range(flat.shape[1])]
+        columns = {str(name): flat[:, i] for i, name in enumerate(names)}
+        run_folder.write_table(out, {**columns, "cluster": labels})
+    else:
+        with run_folder.new_file(out) as hidden, hidden.open("wb") as file:
+            if out.suffix.lower() == ".npz":
+                np.savez(file, x=x, labels=labels)
+            else:
+                np.save(file, x)
+    _say(_console(), f"wrote {out}: {x.shape[0]} rows of shape {tuple(x.shape[1:])}")
+
+
+@app.command()
+def score(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a run, or a table by `predict`.")
+    ],
+    labels: Annotated[
+        str,
+        typer.Option(help=f"Known classes: a .npy, .npz, .csv or .parquet file, or {DIGITS}."),
+    ],
+    labels_key: Annotated[
+        str | None, typer.Option(help="Array of an .npz file; y_train+y_test joins two.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Column of a table.")] = None,
+    train_rows: Annotated[
+        int | None, typer.Option(help="Score the first N rows and the rest apart, too.")
+    ] = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Score the clusters of RUN against known classes, which training never saw.
+
+    [bold]Examples[/bold]
+
+    \b
+    [cyan]deepmixture score runs/digits --labels sklearn:digits[/cyan]
+    [cyan]deepmixture score runs/mnist --labels mnist.npz --labels-key y_train+y_test[/cyan]
+    [cyan]deepmixture score runs/digits --labels classes.npy --train-rows 1000[/cyan]
+    [cyan]deepmixture score test.parquet --labels truth.csv --column species[/cyan]
+    """
+    from deepmixture.label_files import read_found_labels
+
+    found = read_found_labels(run)
+    known = _read_known_labels(labels, labels_key, column)
+    if len(known) != len(found):
+        raise ValueError(f"{labels} has {len(known)} labels, but {run} has {len(found)} rows")
+    parts = {"all": slice(None)}
+    if train_rows is not None:
+        if not 0 < train_rows < len(found):
+            raise ValueError(
+                f"--train-rows is {train_rows}; expected between 1 and {len(found) - 1}"
+            )
+        parts |= {"train": slice(train_rows), "test": slice(train_rows, None)}
+
+    from deepmixture.metrics import score_clustering
+
+    scores = {name: score_clustering(known[part], found[part]) for name, part in parts.items()}
+    _show_scores(_console(), scores)
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    data: Annotated[
+        str | None, typer.Option(help="The data, if they are no longer where they were.")
+    ] = None,
+    key: KeyOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="An .html file to write; by default that of the run.")
+    ] = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write the report of RUN again: one HTML file that opens offline.
+
+    [bold]Examples[/bold]
+
+    \b
+    [cyan]deepmixture report runs/mnist[/cyan]
+    [cyan]deepmixture report runs/mnist --data elsewhere/mnist.npz --key x_train+x_test[/cyan]
+    """
+    from deepmixture import run_folder
+
+    out = out or run / run_folder.REPORT
+    run_folder.check_new_file(out, (".html",), overwrite=True)
+    about = run_folder.read_about(run)
+    assignments = run_folder.read_assignments(run)
+    history = run_folder.read_history(run)
+    was = about["data"]
+    rows, _ = _open_data(data or was["data"], key or (None if data else was["key"]))
+    if len(rows) != len(assignments.labels):
+        raise ValueError(
+            f"{rows.source} has {len(rows)} rows, but {run} was fitted on "
+            f"{len(assignments.labels)}: name the same data by --data and --key"
+        )
+
+    from deepmixture import load, results
+
+    estimator: LatentMixtureEstimator = load(run / run_folder.MODEL)
+    results.write_report(out, estimator, rows, assignments, history, about)
+    _say(_console(), f"wrote {out}")
+
+
+@app.command()
+def models(verbose: VerboseOption = False) -> None:
+    """List the models there are.
+
+    [bold]Examples[/bold]
+
+    \b
+    [cyan]deepmixture models[/cyan]
+    [cyan]deepmixture models --verbose[/cyan]  (with the parameters that --set takes)
+    """
+    from deepmixture import MODELS
+
+    console = _console()
+    for name, estimator in MODELS.items():
+        summary = (estimator.__doc__ or "").strip().partition("\n")[0]
+        _say(console, f"{name:<10} {summary}")
+        if verbose:
+            for parameter, value in estimator().get_params(deep=False).items():
+                _say(console, f"{'':<10} {parameter}={value!r}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    0 is success, 2 bad usage or input (told in one sentence), 130 an interruption by Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    command = typer.main.get_command(app)
+    try:
+        with _short_warnings():
+            code = command.main(args=words, prog_name="deepmixture", standalone_mode=False)
+    except Interrupted as stop:
+        _complain("interrupted", str(stop))
+        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            _complain("error", usage())
+            return BAD_INPUT
+        if "--verbose" in words or not isinstance(error, TOLD):
+            raise
+        _complain("error", str(error))
+        return BAD_INPUT
+    if code == INTERRUPTED:
+        _complain("interrupted", "nothing was written")
+    return int(code or 0)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _complain(what: str, text: str) -> None:
+    sentence = " ".join(text.split())
+    sys.stderr.write(f"deepmixture: {what}: {sentence}\n")
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Write a warning as one sentence, without the line of code that gave it."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        _complain("warning", str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _open_data(data: str, key: str | None) -> tuple[Rows, Source]:
+    from deepmixture.data import open_rows
+    from deepmixture.results import Source
+
+    if data == DIGITS:
+        from sklearn.datasets import load_digits
+
+        rows = open_rows(load_digits().images)
+        return dataclasses.replace(rows, source="the digits of scikit-learn"), Source(data)
+    if data.startswith("sklearn:"):
+        raise ValueError(f"there is no data set {data}; there is {DIGITS}")
+    return open_rows(Path(data), key=key), Source(str(Path(data).resolve()), key)
+
+
+def _read_known_labels(labels: str, key: str | None, column: str | None) -> np.ndarray:
+    from deepmixture.label_files import read_labels
+
+    if labels == DIGITS:
+        from sklearn.datasets import load_digits
+
+        classes: np.ndarray = load_digits().target
+        return classes
+    return read_labels(Path(labels), key=key, column=column)
+
+
+def _parse_settings(words: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE; a value is a Python literal, or else a string."""
+    settings = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not (name and equals):
+            raise ValueError(f"--set takes NAME=VALUE, not {word!r}")
+        constants = {"true": True, "false": False, "none": None}
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = constants.get(text.lower(), text)
+        settings[name.replace("-", "_")] = value
+    return settings
+
+
+def _make_estimator(model: str, settings: Mapping[str, object]) -> LatentMixtureEstimator:
+    from deepmixture import MODELS
+
+    if model not in MODELS:
+        raise ValueError(f"there is no model {model!r}; there are {', '.join(MODELS)}")
+    estimator = MODELS[model]()
+    known = estimator.get_params(deep=False)
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"{model} has no parameter {name!r}; it has {', '.join(known)}")
+    estimator.set_params(**settings)
+    return estimator
+
+
+def _describe_shape(rows: Rows) -> str:
+    if rows.image_shape is None:
+        return f"{len(rows):,} rows of {rows.n_features:,} columns"
+    return f"{len(rows):,} images of {' x '.join(str(side) for side in rows.image_shape)}"
+
+
+def _show_clusters(console: Console, assignments: Assignments) -> None:
+    from rich.table import Table
+
+    table = Table("cluster", "rows", "share", "mean probability", box=None)
+    for column in table.columns:
+        column.justify = "right"
+    probability = assignments.responsibilities.max(axis=1)
+    n = len(assignments.labels)
+    for k in range(assignments.responsibilities.shape[1]):
+        mine = assignments.labels == k
+        size = int(mine.sum())
+        mean = f"{probability[mine].mean():.3f}" if size else "-"
+        table.add_row(str(k), f"{size:,}", f"{size / n:.1%}", mean)
+    console.print(table)
+
+
+def _show_scores(console: Console, scores: Mapping[str, Mapping[str, float]]) -> None:
+    from rich.table import Table
+
+    table = Table("", *scores, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in next(iter(scores.values())):
+        values = [part[name] for part in scores.values()]
+        cells = [f"{v:.4f}" if isinstance(v, float) else str(v) for v in values]
+        table.add_row(name.replace("_", " "), *cells)
+    console.print(table)

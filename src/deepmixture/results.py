@@ -1,0 +1,138 @@
+"""From a fitted estimator and its rows to what a run folder and a report hold."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import deepmixture
+from deepmixture import run_folder
+from deepmixture.run_folder import Assignments
+
+if TYPE_CHECKING:
+    from deepmixture.data import Rows
+    from deepmixture.estimator import LatentMixtureEstimator
+
+SAMPLES_PER_CLUSTER = 16
+_PACKAGES = ("torch", "lightning-fabric", "scikit-learn", "scipy", "numpy")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of a run came from.
+
+    Attributes
+    ----------
+    data : str
+        The path, absolute, or the name of data that ships with a package.
+    key : str or None
+        The array of an `.npz` file.
+    """
+
+    data: str
+    key: str | None = None
+
+
+def assign(estimator: LatentMixtureEstimator, rows: Rows) -> Assignments:
+    """Say of each row its cluster, the probabilities, and the bound on its log density."""
+    responsibilities = np.asarray(estimator.predict_proba(rows))
+    return Assignments(
+        labels=np.asarray(estimator.predict(rows)),
+        responsibilities=responsibilities,
+        log_density=np.asarray(estimator.score_samples(rows)),
+    )
+
+
+def describe_run(
+    estimator: LatentMixtureEstimator,
+    rows: Rows,
+    source: Source,
+    *,
+    model: str,
+) -> dict[str, object]:
+    """Collect what `run.json` says of a run."""
+    settings = estimator.get_params(deep=False)
+    return {
+        "model": model,
+        "seed": settings.get("random_state"),
+        "settings": settings,
+        "data": {
+            "data": source.data,
+            "key": source.key,
+            "source": rows.source,
+            "rows": len(rows),
+            "features": rows.n_features,
+            "image_shape": rows.image_shape,
+        },
+        "decisions": list(estimator.decisions_),
+        "interrupted": bool(estimator.interrupted_),
+        "epochs": int(estimator.n_iter_),
+        "seconds": {stage: round(float(s), 3) for stage, s in estimator.timings_.items()},
+        "versions": _versions(),
+    }
+
+
+def write_run(
+    folder: Path,
+    estimator: LatentMixtureEstimator,
+    rows: Rows,
+    assignments: Assignments,
+    about: Mapping[str, object],
+) -> None:
+    """Write all of a run but its report, which may be written again at any time."""
+    estimator.save(folder / run_folder.MODEL)
+    columns = assignments.columns(rows.row_names)
+    run_folder.write_table(folder / run_folder.LABELS, columns)
+    run_folder.write_history(folder / run_folder.HISTORY, estimator.history_)
+    run_folder.write_about(folder / run_folder.ABOUT, about)
+
+
+def write_report(
+    path: Path,
+    estimator: LatentMixtureEstimator,
+    rows: Rows,
+    assignments: Assignments,
+    history: Sequence[Mapping[str, object]],
+    about: Mapping[str, Any],
+) -> None:
+    """Draw fresh rows from each cluster and write the report."""
+    from deepmixture import report
+
+    seed = about["seed"] if isinstance(about["seed"], int) else 0
+    n_clusters = assignments.responsibilities.shape[1]
+    samples = [
+        estimator.sample(SAMPLES_PER_CLUSTER, cluster=k, random_state=seed + k)[0]
+        for k in range(n_clusters)
+    ]
+    result = report.Result(
+        title=f"{about['model']} on {rows.source}",
+        rows=rows.values,
+        names=rows.names,
+        image_shape=rows.image_shape,
+        row_names=rows.row_names,
+        labels=assignments.labels,
+        responsibilities=assignments.responsibilities,
+        log_density=assignments.log_density,
+        latent=np.asarray(estimator.transform(rows)),
+        samples=np.stack([np.asarray(x).reshape(len(x), -1) for x in samples]),
+        history=[dict(record) for record in history],
+        settings={
+            name: about[name] for name in ("model", "settings", "data", "seconds", "versions")
+        },
+        decisions=list(about["decisions"]),
+        source=rows.source,
+    )
+    report.write_report(path, result, seed=seed)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"deepmixture": deepmixture.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        versions[package] = version(package)
+    return versions

@@ -1,0 +1,323 @@
+"""The folder a run leaves behind, and the tables beside it: written whole or not at all.
+
+======================  ==========================================================
+`labels.parquet`        one line a row of the data: label, probabilities, density
+`history.parquet`       one line an epoch: the loss and its terms
+`run.json`              settings, versions, seed, timings, source and decisions
+`model/`                the fitted estimator, for `deepmixture.load`
+`report.html`           the pictures
+======================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LABELS = "labels.parquet"
+HISTORY = "history.parquet"
+ABOUT = "run.json"
+MODEL = "model"
+REPORT = "report.html"
+
+FORMAT = "deepmixture run"
+FORMAT_VERSION = 1
+
+TABLE_SUFFIXES = (".parquet", ".csv")
+_OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, ".DS_Store"})
+
+
+@dataclass(frozen=True)
+class Assignments:
+    """What a model says of each row.
+
+    Attributes
+    ----------
+    labels : array of shape (N,)
+    responsibilities : array of shape (N, K)
+    log_density : array of shape (N,)
+        A lower bound on log p(x).
+    """
+
+    labels: np.ndarray
+    responsibilities: np.ndarray
+    log_density: np.ndarray
+
+    def columns(self, row_names: Sequence[str] | None = None) -> dict[str, Any]:
+        """Columns of `labels.parquet`; rows that have a name get a column for it."""
+        n = len(self.labels)
+        columns: dict[str, Any] = {"row": np.arange(n)}
+        if row_names is not None:
+            columns["name"] = list(row_names)
+        columns["label"] = self.labels
+        columns["probability"] = self.responsibilities[np.arange(n), self.labels]
+        for k in range(self.responsibilities.shape[1]):
+            columns[f"responsibility_{k}"] = self.responsibilities[:, k]
+        columns["log_density"] = self.log_density
+        return columns
+
+
+def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
+    """Raise now what `write_folder` would raise after hours of training.
+
+    Raises
+    ------
+    ValueError
+        If the folder is already used and may not be replaced.
+    OSError
+        If it cannot be written.
+    """
+    target = path.resolve()
+    if target == Path.cwd().resolve():
+        raise ValueError(f"the output folder {path} is the current folder; name a new one inside")
+    if path.is_symlink() or target.exists():
+        if not target.is_dir():
+            raise ValueError(f"the output folder {path} is an existing file; choose another name")
+        if any(target.iterdir()):
+            _check_replaceable(path, overwrite=overwrite)
+    _check_writable(target, path)
+
+
+def write_folder(path: Path, fill: Callable[[Path], None], *, overwrite: bool = False) -> Path:
+    """Have `fill` write into a hidden folder beside `path`, then rename it to `path`.
+
+    On an error the hidden folder is removed and what stood at `path` stays. If somebody else used
+    `path` meanwhile, the folder gets a number instead of being lost.
+
+    Returns
+    -------
+    Path
+        Where the folder is.
+    """
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    hidden = _hidden_sibling(target)
+    hidden.mkdir()
+    try:
+        fill(hidden)
+        try:
+            _publish(hidden, target, overwrite=overwrite)
+        except (ValueError, OSError):
+            path = free_name(path)
+            hidden.replace(path)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    return path
+
+
+def free_name(path: Path) -> Path:
+    """Return `path` if nothing is there, else the first of path-2, path-3, ... that is free."""
+    number, free = 1, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+def check_new_file(path: Path, suffixes: Sequence[str], *, overwrite: bool = False) -> None:
+    """Raise what would keep a file from being written: its kind, its place, an older one.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is not one of `suffixes`, or the file is there and may not be replaced.
+    OSError
+        If it cannot be written.
+    """
+    if path.suffix.lower() not in suffixes:
+        kinds = ", ".join(suffixes)
+        raise ValueError(f"cannot write {path}: its name should end in one of {kinds}")
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists; choose another name, or replace it with --overwrite")
+    _check_writable(path.resolve(), path)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Give a hidden file name beside `path` to write to; rename it to `path` at the end."""
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    hidden = _hidden_sibling(target)
+    try:
+        yield hidden
+        hidden.replace(target)
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
+
+
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns to a `.parquet` or `.csv` file."""
+    import pyarrow as pa
+
+    table = pa.table(dict(columns))
+    with new_file(path) as hidden:
+        if path.suffix.lower() == ".csv":
+            from pyarrow import csv
+
+            csv.write_csv(table, hidden)
+        else:
+            from pyarrow import parquet
+
+            parquet.write_table(table, hidden)
+
+
+def write_history(path: Path, history: Sequence[Mapping[str, object]]) -> None:
+    """Write the records of the epochs; a term that a stage does not have is empty there."""
+    names = list(dict.fromkeys(name for record in history for name in record))
+    write_table(path, {name: [record.get(name) for record in history] for name in names})
+
+
+def write_about(path: Path, about: Mapping[str, object]) -> None:
+    """Write `run.json`."""
+    text = json.dumps(
+        {"format": FORMAT, "format_version": FORMAT_VERSION, **about}, indent=2, default=_jsonable
+    )
+    with new_file(path) as hidden:
+        hidden.write_text(text + "\n", encoding="utf-8")
+
+
+def read_about(run: Path) -> dict[str, Any]:
+    """Read `run.json`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If the folder is not a run, or its `run.json` is damaged or of a newer format.
+    """
+    if not run.exists():
+        raise FileNotFoundError(f"there is no run {run}")
+    path = run / ABOUT
+    if not path.is_file():
+        raise ValueError(f"{run} is not the folder of a run: it holds no {ABOUT}")
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise ValueError(
+            f"{run} is not the folder of a run: {ABOUT} was written by another program"
+        )
+    if about.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{run} has format {about.get('format_version')}; this version of deepmixture reads "
+            f"format {FORMAT_VERSION}: update deepmixture"
+        )
+    return about
+
+
+def read_history(run: Path) -> list[dict[str, Any]]:
+    """Read the records of the epochs; terms that a stage does not have are left out."""
+    records = read_table(run / HISTORY).to_pylist()
+    return [{k: v for k, v in record.items() if v is not None} for record in records]
+
+
+def read_assignments(run: Path) -> Assignments:
+    """Read `labels.parquet`."""
+    path = run / LABELS
+    table = read_table(path)
+    names = [name for name in table.column_names if name.startswith("responsibility_")]
+    missing = {"label", "log_density"} - set(table.column_names)
+    if missing or not names:
+        raise ValueError(f"{path} was not written by deepmixture: it lacks {sorted(missing)}")
+    responsibilities = np.column_stack([table[f"responsibility_{k}"] for k in range(len(names))])
+    return Assignments(
+        table["label"].to_numpy(), responsibilities, table["log_density"].to_numpy()
+    )
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a `.parquet` or `.csv` file."""
+    import pyarrow as pa
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        if path.suffix.lower() == ".csv":
+            from pyarrow import csv
+
+            return csv.read_csv(path)
+        from pyarrow import parquet
+
+        return parquet.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} cannot be read: it is damaged or of another kind") from error
+
+
+def _hidden_sibling(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+
+
+def _check_replaceable(path: Path, *, overwrite: bool) -> None:
+    try:
+        read_about(path)
+    except ValueError:
+        raise ValueError(
+            f"the output folder {path} is not empty and not a deepmixture run; choose another name"
+        ) from None
+    if not overwrite:
+        raise ValueError(
+            f"the output folder {path} holds an earlier run; choose another name, "
+            "or replace it with --overwrite"
+        )
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in _OURS)
+    if others:
+        raise ValueError(
+            f"the output folder {path} also holds {others[0]}, which deepmixture did not write; "
+            "move it away or choose another name"
+        )
+
+
+def _check_writable(target: Path, path: Path) -> None:
+    """Try it where it will happen: permissions do not tell of full or read-only disks."""
+    parent = target.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise ValueError(f"cannot write {path}: {parent} is a file, not a folder")
+    probe = parent / f".{secrets.token_hex(4)}.partial"
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _publish(hidden: Path, target: Path, *, overwrite: bool) -> None:
+    if not target.exists() or not any(target.iterdir()):
+        hidden.replace(target)
+        return
+    _check_replaceable(target, overwrite=overwrite)
+    old = _hidden_sibling(target)
+    target.replace(old)
+    try:
+        hidden.replace(target)
+    except BaseException:
+        old.replace(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return repr(value)
