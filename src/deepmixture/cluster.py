@@ -53,7 +53,7 @@ class _Pretrained(LatentMixtureEstimator):
             stage = engine.Stage(f"layer {depth + 1}", epochs, rate, self.batch_size)
             self._run_stage(autoencoder.DenoisingLayer(below, up, down), [x], stage)
             below.append(up)
-        self.model_.requires_grad_(True)
+        below.requires_grad_(True)
 
     def _fit_deviations(self, x: Tensor) -> None:
         """Start a learned Gaussian likelihood at the deviations that the decoder leaves."""
@@ -86,11 +86,11 @@ class VaDE(_Pretrained):
     take its shape; and the evidence lower bound of the paper (equation 12).
 {(LatentMixtureEstimator.__doc__ or "").partition("latent space of an encoder and a decoder.")[2]}
     epochs : int or "auto", default="auto"
-        Passes over the rows while the bound is maximised. Automatically 30 for large data, more
+        Passes over the rows while the bound is maximised. Automatically 28 for large data, more
         for small.
     hold_epochs : int or "auto", default="auto"
         First of these passes, in which the responsibilities are held at those of the start.
-        Automatically a half.
+        Automatically two thirds.
     pretraining : {{"autoencoder", "stacked", "vae", None}}, default="autoencoder"
         Least squares end to end; the same after layer-wise denoising pretraining (DEC, VaDE;
         fully connected networks only); a variational autoencoder; or nothing.
@@ -154,14 +154,14 @@ class VaDE(_Pretrained):
             spread = torch.from_numpy(0.1 * start.total_scale).float().to(device)
             self.model_.head.start_scale(spread)
 
-        epochs = self._epochs(self.epochs, len(x), at_least=30, steps=2500)
-        held = epochs // 2 if self.hold_epochs == "auto" else min(self.hold_epochs, epochs)
-        rate = schedules.cosine(self.learning_rate, 0.01 * self.learning_rate)
-        first = engine.Stage(
-            "taking shape", held, schedules.constant(self.learning_rate), self.batch_size
-        )
+        epochs = self._epochs(self.epochs, len(x), at_least=28, steps=2500)
+        held = 2 * epochs // 3 if self.hold_epochs == "auto" else min(self.hold_epochs, epochs)
+        rate = schedules.constant(self.learning_rate)
+        first = engine.Stage("taking shape", held, rate, self.batch_size)
         responsibilities = torch.from_numpy(start.responsibilities).float().to(device)
         self._run_stage(vade.HeldVaDE(self.model_), [x, responsibilities], first)
+        # Let go at full rate, and the first noisy steps undo part of the start.
+        rate = schedules.cosine(0.3 * self.learning_rate, 0.003 * self.learning_rate)
         second = engine.Stage("evidence", epochs - held, rate, self.batch_size)
         self._run_stage(self.model_, [x], second)
 
