@@ -192,7 +192,7 @@ def test_a_report_that_fails_does_not_lose_the_run(
     def fail(*_: object) -> None:
         raise RuntimeError("no more ink")
 
-    monkeypatch.setattr(results, "write_report", fail)
+    monkeypatch.setattr(results, "collect", fail)
     run = tmp_path / "run"
     assert cli.main(["fit", str(blobs), *SMALL, "--out", str(run)]) == 0
     assert "warning: the report could not be written: no more ink" in capsys.readouterr().err

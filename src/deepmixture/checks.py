@@ -32,6 +32,7 @@ COUNTS = {
     "n_init": 1,
     "n_samples": 1,
 }
+AUTOMATIC = ("pretrain_epochs", "epochs", "hold_epochs")
 POSITIVE = ("learning_rate", "likelihood_scale")
 
 
@@ -47,8 +48,9 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
         if name in CHOICES and value not in CHOICES[name]:
             expected = ", ".join(map(repr, CHOICES[name]))
             raise ValueError(f"{name}={value!r} is not known; expected one of {expected}")
-        if name in COUNTS and value != "auto":
-            check_count(name, value, COUNTS[name])
+        automatic = name in AUTOMATIC
+        if name in COUNTS and not (automatic and isinstance(value, str) and value == "auto"):
+            check_count(name, value, COUNTS[name], " or 'auto'" if automatic else "")
         if name in POSITIVE:
             if not isinstance(value, numbers.Real) or isinstance(value, bool):
                 raise TypeError(f"{name} must be a number; got {value!r}")
@@ -67,10 +69,10 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
             raise TypeError(f"{name} must be a torch.nn.Module; got {type(module).__name__}")
 
 
-def check_count(name: str, value: object, least: int) -> None:
+def check_count(name: str, value: object, least: int, otherwise: str = "") -> None:
     """Refuse what is no integer of at least `least`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer; got {value!r}")
+        raise TypeError(f"{name} must be an integer{otherwise}; got {value!r}")
     if int(value) < least:
         raise ValueError(f"{name}={value} must be at least {least}")
 

@@ -155,8 +155,11 @@ def fit(
     _say(console, f"wrote {written}: {', '.join(sorted(e.name for e in written.iterdir()))}")
     if not no_report:
         path = written / run_folder.REPORT
+        from deepmixture.report import write_report
+
         try:
-            results.write_report(path, estimator, rows, assignments, estimator.history_, about)
+            result = results.collect(estimator, rows, assignments, estimator.history_, about)
+            write_report(path, result, seed=seed)
             _say(console, f"wrote {path}")
         except KeyboardInterrupt:
             raise Interrupted(
@@ -312,6 +315,9 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="An .html file to write; by default that of the run.")
     ] = None,
+    poster: Annotated[
+        Path | None, typer.Option(help="A .png file to write too, of typical and drawn images.")
+    ] = None,
     verbose: VerboseOption = False,
 ) -> None:
     """Write the report of RUN again: one HTML file that opens offline.
@@ -321,11 +327,14 @@ def report(
     \b
     [cyan]deepmixture report runs/mnist[/cyan]
     [cyan]deepmixture report runs/mnist --data elsewhere/mnist.npz --key x_train+x_test[/cyan]
+    [cyan]deepmixture report runs/mnist --poster mnist.png[/cyan]
     """
     from deepmixture import run_folder
 
     out = out or run / run_folder.REPORT
     run_folder.check_new_file(out, (".html",), overwrite=True)
+    if poster is not None:
+        run_folder.check_new_file(poster, (".png",), overwrite=True)
     about = run_folder.read_about(run)
     assignments = run_folder.read_assignments(run)
     history = run_folder.read_history(run)
@@ -340,7 +349,15 @@ def report(
     from deepmixture import load, results
 
     estimator: LatentMixtureEstimator = load(run / run_folder.MODEL)
-    results.write_report(out, estimator, rows, assignments, history, about)
+    result = results.collect(estimator, rows, assignments, history, about)
+    if poster is not None:
+        from deepmixture.plots import poster as write_poster
+
+        write_poster(poster, result)
+        _say(_console(), f"wrote {poster}")
+    from deepmixture.report import write_report
+
+    write_report(out, result, seed=about["seed"] or 0)
     _say(_console(), f"wrote {out}")
 
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from sklearn import config_context
 from torch import Tensor, nn
 
 from deepmixture import engine, presets, schedules, starts
@@ -68,7 +69,9 @@ class _Pretrained(LatentMixtureEstimator):
         latent = self._evaluate(self.model_.latent, x).double().numpy()
         seed = engine.derive_seed(self.seed_, "start")
         self._callback.begin("start", 1, 1)
-        return starts.gaussian_mixture(latent, self.n_clusters, seed, self.n_init)
+        # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
+        with config_context(array_api_dispatch=False):
+            return starts.gaussian_mixture(latent, self.n_clusters, seed, self.n_init)
 
     def _epochs(
         self, given: int | Literal["auto"], n_rows: int, at_least: int, steps: int
@@ -204,7 +207,9 @@ class AEGMM(_Pretrained):
         model.head.start_scale(spread.to(x.device))
         model.requires_grad_(False)
         model.head.log_scale.bias.requires_grad_(True)
-        epochs = presets.epochs_for(len(x), self.batch_size, 1, 200, 200)
+        # Never more of it than of pretraining: whoever asked for little there is in a hurry.
+        at_most = self._epochs(self.pretrain_epochs, len(x), at_least=25, steps=2500)
+        epochs = min(at_most, presets.epochs_for(len(x), self.batch_size, 1, 200, 200))
         rate = schedules.cosine(0.03, 0.001)
         stage = engine.Stage("posterior", epochs, rate, self.batch_size)
         self._run_stage(model, [x], stage)

@@ -153,7 +153,7 @@ def train(
         done = 0
         # Splitting evenly leaves no last batch of a few rows with a gradient of noise.
         for index in order.to(hardware.device).tensor_split(n_steps):
-            progress = (epoch * n_steps + done) / (stage.epochs * n_steps)
+            progress = (epoch * n_steps + done) / max(stage.epochs * n_steps - 1, 1)
             rate = stage.learning_rate(progress)
             for group in optimiser.param_groups:
                 group["lr"] = rate

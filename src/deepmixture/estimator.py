@@ -21,7 +21,7 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
@@ -62,7 +62,8 @@ class LatentMixtureEstimator(
         Widths of the fully connected encoder; the decoder mirrors it.
     encoder, decoder : torch.nn.Module, optional
         Networks of your own, given together: rows (B, F) to features (B, H), and latents (B, D)
-        to one number a feature (B, F). They are copied, not changed.
+        to one number a feature (B, F). An encoder with convolutions is given images
+        (B, C, H, W), and its decoder gives them. They are copied, not changed.
     n_latent : int, default=10
         Latent dimensions D.
     pretrain_epochs : int or "auto", default="auto"
@@ -144,6 +145,17 @@ class LatentMixtureEstimator(
             If the loss becomes NaN or infinite.
         """
         checks.check_parameters(self)
+        before = dict(vars(self))
+        try:
+            self._fit(X, callback)
+        except BaseException:
+            # An estimator that was fitted before is not left half way between two fits.
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _fit(self, X: Any, callback: Callback | None) -> None:
         rows = self._open(X, reset=True)
         checks.check_rows(rows, self.n_clusters)
         self.kind_, why = checks.choose_kind(self.kind, rows)
@@ -177,7 +189,6 @@ class LatentMixtureEstimator(
         self.model_.requires_grad_(False).eval()
         self.decisions_ = self._describe(rows, why)
         self._finish(x)
-        return self
 
     def _open(self, X: Any, reset: bool) -> data.Rows:
         rows = data.open_rows(X)
@@ -497,6 +508,8 @@ class LatentMixtureEstimator(
         tags: Tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.three_d_array = True
+        # scikit-learn's checks ask whatever has `predict_proba` for these, clusterers too.
+        tags.classifier_tags = ClassifierTags(multi_class=self.n_clusters != 2)
         if tags.transformer_tags is not None:
             # The latent is computed in float32 whatever the rows were.
             tags.transformer_tags.preserves_dtype = []

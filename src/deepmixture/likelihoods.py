@@ -1,10 +1,9 @@
 """Likelihoods p(x|z): what the decoder's output h says of a row x.
 
 Each takes h (..., F) and rows x (..., F) and answers `log_prob` (...), summed over the features.
-An entry of x that is NaN is missing and is marginalised: it adds nothing, once for all likelihoods.
+An entry of x that is NaN is missing and is marginalised: it adds nothing to any likelihood.
 """
 
-import math
 from abc import abstractmethod
 
 import torch
@@ -45,9 +44,7 @@ class Bernoulli(Likelihood):
     """
 
     def log_prob_entries(self, h: Tensor, x: Tensor) -> Tensor:
-        return -functional.binary_cross_entropy_with_logits(
-            h, x.expand_as(h), reduction="none"
-        )
+        return -functional.binary_cross_entropy_with_logits(h, x.expand_as(h), reduction="none")
 
     def mean(self, h: Tensor) -> Tensor:
         return torch.sigmoid(at_least_float32(h))
@@ -76,8 +73,8 @@ class Gaussian(Likelihood):
     ) -> None:
         super().__init__()
         self.floor = floor if learned else 0.0
-        raw = math.log(math.expm1(scale - self.floor))
-        self.raw_scale = nn.Parameter(torch.full((n_features,), raw), requires_grad=learned)
+        self.raw_scale = nn.Parameter(torch.empty(n_features), requires_grad=learned)
+        self.start(torch.full((n_features,), scale))
 
     def scale(self) -> Tensor:
         """Return the standard deviations, shape (F,)."""
@@ -86,8 +83,9 @@ class Gaussian(Likelihood):
     @torch.no_grad()
     def start(self, scale: Tensor) -> None:
         """Take the given standard deviations (F,), lifted to the floor where they are below it."""
-        above = (scale - self.floor).clamp_min(1e-4)
-        self.raw_scale.copy_(above.expm1().log())
+        above = (scale - self.floor).clamp_min(max(1e-3 * self.floor, 1e-30))
+        # The inverse of softplus; its plain form log(exp(.) - 1) overflows.
+        self.raw_scale.copy_(above + torch.log(-torch.expm1(-above)))
 
     def log_prob_entries(self, h: Tensor, x: Tensor) -> Tensor:
         return log_normal(x, h, self.scale().log())

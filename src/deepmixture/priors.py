@@ -120,7 +120,7 @@ class FullMixture(Mixture):
         """Take weights (K,), means (K, D) and covariances (K, D, D) as they are."""
         self.weights.copy_(weights)
         self.loc.copy_(loc)
-        self.tril.copy_(torch.linalg.cholesky(covariances.double()))
+        self.tril.copy_(torch.linalg.cholesky(covariances.cpu().double()))
 
     def reorder(self, order: Tensor) -> None:
         self.weights, self.loc, self.tril = self.weights[order], self.loc[order], self.tril[order]

@@ -18,6 +18,7 @@ from deepmixture.run_folder import Assignments
 if TYPE_CHECKING:
     from deepmixture.data import Rows
     from deepmixture.estimator import LatentMixtureEstimator
+    from deepmixture.plots import Result
 
 SAMPLES_PER_CLUSTER = 16
 _PACKAGES = ("torch", "lightning-fabric", "scikit-learn", "scipy", "numpy")
@@ -93,16 +94,15 @@ def write_run(
     run_folder.write_about(folder / run_folder.ABOUT, about)
 
 
-def write_report(
-    path: Path,
+def collect(
     estimator: LatentMixtureEstimator,
     rows: Rows,
     assignments: Assignments,
     history: Sequence[Mapping[str, object]],
     about: Mapping[str, Any],
-) -> None:
-    """Draw fresh rows from each cluster and write the report."""
-    from deepmixture import report
+) -> Result:
+    """Collect what there is to show of a run, with fresh rows drawn from each cluster."""
+    from deepmixture.plots import Result
 
     seed = about["seed"] if isinstance(about["seed"], int) else 0
     n_clusters = assignments.responsibilities.shape[1]
@@ -110,7 +110,7 @@ def write_report(
         estimator.sample(SAMPLES_PER_CLUSTER, cluster=k, random_state=seed + k)[0]
         for k in range(n_clusters)
     ]
-    result = report.Result(
+    return Result(
         title=f"{about['model']} on {rows.source}",
         rows=rows.values,
         names=rows.names,
@@ -128,7 +128,6 @@ def write_report(
         decisions=list(about["decisions"]),
         source=rows.source,
     )
-    report.write_report(path, result, seed=seed)
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Schedules: how a quantity moves with the progress of training.
 
-A schedule maps progress t in [0, 1] (0 at the first step, 1 at the last) to a value. Learning rates,
-Kullback-Leibler weights, deviations and temperatures all use the same ones.
+A schedule maps progress t in [0, 1] (0 at the first step, 1 at the last) to a value. Learning
+rates, Kullback-Leibler weights, deviations and temperatures all use the same ones.
 """
 
 import math
@@ -27,7 +27,7 @@ def geometric(start: float, end: float, until: float = 1.0) -> Schedule:
 
 def halving(start: float, halvings: int, end: float = 0.0) -> Schedule:
     """Start at `start` and halve it `halvings` times at equal distances, never below `end`."""
-    return lambda t: max(start * 0.5 ** math.floor(t * (halvings + 1) - 1e-9), end) if t else start
+    return lambda t: max(start * 0.5 ** min(int(t * (halvings + 1)), halvings), end)
 
 
 def cosine(start: float, end: float = 0.0) -> Schedule:

@@ -48,8 +48,7 @@ def gaussian_mixture(latent: Array, n_clusters: int, seed: int, n_init: int = 20
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
     few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
-    # A covariance may not vanish next to the spread of the latent, whatever its units.
-    floor = 1e-6 * max(float(latent.var()), 1e-12)
+    floor = _least_variance(latent)
 
     def mixture(tol: float, begin: GaussianMixture | None = None) -> GaussianMixture:
         given = {}
@@ -79,14 +78,23 @@ def from_responsibilities(
 ) -> Start:
     """Start from given responsibilities (N, K): the moments of the rows weighted by them."""
     mass = responsibilities.sum(0) + 1e-9 * len(latent)
-    means = (responsibilities.T @ latent) / mass[:, None]
-    second = (responsibilities.T @ latent**2) / mass[:, None]
-    floor = 1e-6 * max(float(latent.var()), 1e-12)
+    centre = latent.mean(0)
+    centred = latent - centre  # a mean far from zero would drown the second moments
+    means = (responsibilities.T @ centred) / mass[:, None]
+    second = (responsibilities.T @ centred**2) / mass[:, None]
+    floor = _least_variance(latent)
     scales = np.sqrt(np.maximum(second - means**2, floor))
     if covariances is None:
         covariances = np.stack([np.diag(scale**2) for scale in scales])
     total_scale = np.sqrt(np.maximum(latent.var(0), floor))
-    return Start(mass / mass.sum(), means, scales, covariances, responsibilities, total_scale)
+    return Start(
+        mass / mass.sum(), means + centre, scales, covariances, responsibilities, total_scale
+    )
+
+
+def _least_variance(latent: Array) -> float:
+    """Return what no variance may fall below: small next to the spread, whatever its units."""
+    return 1e-6 * max(float(latent.var(0).mean()), 1e-12)
 
 
 def mutual_information(responsibilities: Array) -> float:

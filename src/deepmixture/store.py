@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import numbers
 import os
 import shutil
 import tempfile
@@ -15,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepmixture import __version__, engine
+from deepmixture import __version__, checks, engine
 from deepmixture.data import Scaling
 from deepmixture.estimator import LatentMixtureEstimator
 
 FORMAT = "deepmixture-model"
 FORMAT_VERSION = 1
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
 FACTS = ("kind_", "image_shape_", "likelihood_", "n_features_in_", "seed_", "n_iter_")
 FACTS += ("history_", "timings_", "interrupted_", "decisions_", "n_used_clusters_")
 
@@ -31,9 +34,12 @@ def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
     """Write a fitted estimator to the folder `path`; see `LatentMixtureEstimator.save`."""
     from safetensors.torch import save as to_bytes
 
-    target = Path(path)
-    if target.exists() and not _is_model(target):
-        raise FileExistsError(f"{target} is there already and holds no saved model; left alone")
+    target = Path(path).resolve()
+    if not _may_be_replaced(target):
+        raise FileExistsError(
+            f"{target} is there already and is no saved model alone: it is left as it is; "
+            "expected a new or empty folder, or that of an earlier model"
+        )
     tensors = {f"model.{k}": v.cpu() for k, v in estimator.model_.state_dict().items()}
     for extra in _extra_modules(estimator):
         state = getattr(estimator, extra).state_dict()
@@ -45,7 +51,7 @@ def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
 
     parameters = estimator.get_params(deep=False)
     own = [name for name in ("encoder", "decoder") if parameters.pop(name) is not None]
-    if not isinstance(parameters["random_state"], int | None):
+    if not isinstance(parameters["random_state"], numbers.Integral):
         parameters["random_state"] = None
     names = getattr(estimator, "feature_names_in_", None)
     description = {
@@ -58,14 +64,14 @@ def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
         "scaling": estimator.scaling_.method,
         "feature_names_in_": None if names is None else list(names),
         "fitted": {name: getattr(estimator, name) for name in FACTS},
-        "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    text = json.dumps(description, indent=2, default=_plain)
+    description["sha256"] = _checksum(description, weights)
+    text = json.dumps(description, indent=2, default=_plain, allow_nan=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        _write(beside / "model.safetensors", weights)
-        _write(beside / "model.json", text.encode())
+        _write(beside / WEIGHTS, weights)
+        _write(beside / DESCRIPTION, text.encode())
         beside.chmod(0o755)
         replace_folder(beside, target)
     finally:
@@ -101,18 +107,26 @@ def load(
 
     folder = Path(path)
     description = _read_description(folder)
-    weights_file = folder / "model.safetensors"
+    weights_file = folder / WEIGHTS
     if not weights_file.is_file():
-        raise ValueError(f"{folder} is damaged: model.safetensors is missing")
+        raise ValueError(f"{folder} is damaged: {WEIGHTS} is missing")
     weights = weights_file.read_bytes()
-    if hashlib.sha256(weights).hexdigest() != description.get("sha256"):
+    if description.pop("sha256", None) != _checksum(description, weights):
         raise ValueError(
-            f"{weights_file} is damaged: its checksum is not the one in model.json "
-            f"({len(weights):,} bytes read)"
+            f"{folder} is damaged: {DESCRIPTION} and {WEIGHTS} ({len(weights):,} bytes) do not "
+            "have the checksum with which they were saved"
         )
     try:
         return _restore(description, from_bytes(weights), expected, encoder, decoder, folder)
-    except (KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        SafetensorError,
+        TypeError,
+    ) as error:
         raise ValueError(f"{folder} is damaged: {error}") from error
 
 
@@ -132,15 +146,22 @@ def _restore(
         raise ValueError(f"{folder} holds a model {description['model']!r}; known are {known}")
     if not issubclass(kind, expected):
         raise ValueError(f"{folder} holds a {kind.__name__}; expected a {expected.__name__}")
-    if description["own_networks"] and (encoder is None or decoder is None):
+    own = description["own_networks"]
+    if own and (encoder is None or decoder is None):
         raise ValueError(
             f"{folder} was fitted with networks of its user's own: pass them as encoder= and "
             "decoder= to load"
+        )
+    if not own and (encoder is not None or decoder is not None):
+        raise ValueError(
+            f"{folder} was fitted with networks that load makes by itself: leave out encoder= "
+            "and decoder="
         )
     parameters = dict(description["parameters"])
     if "hidden" in parameters:
         parameters["hidden"] = tuple(parameters["hidden"])
     estimator = kind(**parameters, encoder=encoder, decoder=decoder)
+    checks.check_parameters(estimator)
     for name in FACTS:
         setattr(estimator, name, description["fitted"][name])
     if estimator.image_shape_ is not None:
@@ -157,7 +178,14 @@ def _restore(
     estimator.hardware_ = engine.choose_hardware(_device_here(estimator.device))
     with torch.random.fork_rng(devices=[]):
         estimator._build()
-    estimator.model_.load_state_dict(_part(tensors, "model."))
+    try:
+        estimator.model_.load_state_dict(_part(tensors, "model."))
+    except RuntimeError as error:
+        if not own:
+            raise
+        raise ValueError(
+            f"encoder and decoder are not those with which {folder} was fitted: {error}"
+        ) from error
     for extra in _extra_modules(estimator):
         getattr(estimator, extra).load_state_dict(_part(tensors, f"{extra}."))
     estimator.model_.requires_grad_(False).eval()
@@ -166,17 +194,17 @@ def _restore(
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    file = folder / "model.json"
+    file = folder / DESCRIPTION
     if not file.is_file():
-        raise FileNotFoundError(f"{folder} holds no saved model: there is no model.json in it")
+        raise FileNotFoundError(f"{folder} holds no saved model: there is no {DESCRIPTION} in it")
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is damaged: {error}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError(f"{file} was not written by deepmixture")
     version = description.get("format_version")
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:
         raise ValueError(f"{file} is damaged: its format version is {version!r}")
     if version > FORMAT_VERSION:
         raise ValueError(
@@ -186,9 +214,20 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _is_model(folder: Path) -> bool:
+def _checksum(description: Mapping[str, Any], weights: bytes) -> str:
+    """Return the SHA-256 of both files of a model, however the JSON is laid out."""
+    text = json.dumps(description, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode() + weights).hexdigest()
+
+
+def _may_be_replaced(target: Path) -> bool:
+    if not target.is_dir():
+        return not target.exists()
+    names = {file.name for file in target.iterdir()}
+    if not names <= {WEIGHTS, DESCRIPTION}:
+        return False
     with suppress(ValueError, OSError):
-        return bool(_read_description(folder))
+        return not names or bool(_read_description(target))
     return False
 
 
@@ -231,11 +270,17 @@ def replace_folder(new: Path, target: Path) -> None:
     if not target.exists():
         new.rename(target)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent)) / "old"
-    target.rename(old)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    old = aside / "old"
     try:
-        new.rename(target)
-    except OSError:
-        old.rename(target)
+        target.rename(old)
+        try:
+            new.rename(target)
+        except BaseException:
+            old.rename(target)
+            raise
+    except BaseException:
+        with suppress(OSError):  # never with what is in it
+            aside.rmdir()
         raise
-    shutil.rmtree(old.parent, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)

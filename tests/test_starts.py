@@ -1,0 +1,141 @@
+"""Starts: the first mixture over a latent space."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import adjusted_rand_score
+
+from deepmixture import starts
+from deepmixture.starts import Start
+
+Array = NDArray[np.float64]
+
+
+def blobs(n_clusters: int = 4, n_latent: int = 3, n_rows: int = 400) -> tuple[Array, Array]:
+    """Round clusters of deviation 0.5 on a line, ten deviations apart."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, n_clusters, n_rows)
+    z = 0.5 * rng.normal(size=(n_rows, n_latent))
+    z[:, 0] += 5.0 * y
+    return z, y
+
+
+def assert_usable(start: Start) -> None:
+    for name, part in vars(start).items():
+        assert np.isfinite(part).all(), name
+    assert (start.weights > 0).all()
+    assert start.weights.sum() == pytest.approx(1.0)
+    assert (start.scales > 0).all()
+    assert (start.total_scale > 0).all()
+    assert (np.linalg.eigvalsh(start.covariances) > 0).all()
+    np.testing.assert_allclose(start.responsibilities.sum(1), 1.0)
+
+
+def test_separate_blobs_are_found_with_their_moments() -> None:
+    z, y = blobs()
+    start = starts.gaussian_mixture(z, 4, seed=0, n_init=3)
+    assert_usable(start)
+    labels = start.responsibilities.argmax(1)
+    assert adjusted_rand_score(y, labels) == 1.0
+    for cluster in range(4):
+        members = z[labels == cluster]
+        assert start.weights[cluster] == pytest.approx(len(members) / len(z), rel=1e-3)
+        np.testing.assert_allclose(start.means[cluster], members.mean(0), atol=2e-3)
+        np.testing.assert_allclose(start.scales[cluster], members.std(0), rtol=1e-2)
+        np.testing.assert_allclose(start.covariances[cluster], np.cov(members.T), atol=1e-2)
+    np.testing.assert_allclose(start.total_scale, z.std(0))
+
+
+def test_the_diagonal_has_the_moments_weighted_by_the_responsibilities() -> None:
+    rng = np.random.default_rng(0)
+    z, q_y = rng.normal(size=(50, 2)) * [1.0, 5.0], rng.dirichlet(np.ones(3), 50)
+    start = starts.from_responsibilities(z, q_y)
+    for k in range(3):
+        mean = np.average(z, axis=0, weights=q_y[:, k])
+        variance = np.average((z - mean) ** 2, axis=0, weights=q_y[:, k])
+        np.testing.assert_allclose(start.means[k], mean, atol=1e-6)
+        np.testing.assert_allclose(start.scales[k], np.sqrt(variance), rtol=1e-6)
+        np.testing.assert_allclose(start.covariances[k], np.diag(variance), rtol=1e-6)
+    np.testing.assert_allclose(start.weights, q_y.mean(0), rtol=1e-6)
+    assert start.responsibilities is q_y
+
+
+def test_the_same_seed_gives_the_same_start() -> None:
+    z, _ = blobs()
+    z[:, 0] /= 4  # clusters that overlap, so that there is something to choose
+    first, again, other = (
+        starts.gaussian_mixture(z, 4, seed=seed, n_init=2) for seed in (1, 1, 2)
+    )
+    for name, part in vars(first).items():
+        np.testing.assert_array_equal(part, getattr(again, name), err_msg=name)
+    assert not np.array_equal(first.responsibilities, other.responsibilities)
+
+
+def test_the_start_moves_and_grows_with_the_latent() -> None:
+    z, _ = blobs()
+    plain = starts.gaussian_mixture(z, 4, seed=0, n_init=1)
+    other = starts.gaussian_mixture(100.0 * z + [0.0, 0.0, 1e5], 4, seed=0, n_init=1)
+    np.testing.assert_allclose(other.responsibilities, plain.responsibilities, atol=1e-6)
+    np.testing.assert_allclose(other.scales, 100.0 * plain.scales, rtol=1e-4)
+    np.testing.assert_allclose(other.covariances, 1e4 * plain.covariances, atol=1.0)
+
+
+def test_the_trial_that_tells_most_about_the_rows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    measure = starts.mutual_information
+
+    def note(responsibilities: Array) -> float:
+        told.append(measure(responsibilities))
+        return told[-1]
+
+    monkeypatch.setattr(starts, "mutual_information", note)
+    z, _ = blobs(n_clusters=8, n_latent=2)
+    z[:, 0] /= 4
+    start = starts.gaussian_mixture(z, 8, seed=0, n_init=8)
+    assert len(told) == 8
+    assert max(told) > min(told) + 0.01
+    assert measure(start.responsibilities) == pytest.approx(max(told), abs=0.02)
+
+
+def test_large_data_is_tried_on_few_rows_and_answered_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(starts, "TRIAL_ROWS", 100)
+    z, y = blobs()
+    start = starts.gaussian_mixture(z, 4, seed=0, n_init=2)
+    assert adjusted_rand_score(y, start.responsibilities.argmax(1)) == 1.0
+
+
+@pytest.mark.parametrize(
+    "z",
+    [
+        pytest.param(np.repeat([[0.0, 1.0], [2.0, 5.0]], 20, axis=0), id="two distinct points"),
+        pytest.param(np.ones((20, 2)), id="one distinct point"),
+        pytest.param(np.full((20, 2), 1e-20), id="almost nothing"),
+        pytest.param(blobs(n_latent=2)[0] * [1.0, 0.0], id="constant dimension"),
+        pytest.param(blobs(n_latent=2)[0] @ [[1.0, 2.0], [2.0, 4.0]], id="collinear"),
+        pytest.param(blobs(n_rows=4)[0], id="as many rows as clusters"),
+        pytest.param(blobs()[0].astype(np.float32), id="float32"),
+        pytest.param(blobs(n_latent=1)[0], id="one dimension"),
+    ],
+)
+def test_a_poor_latent_gives_a_start_without_nan(z: Array) -> None:
+    assert_usable(starts.gaussian_mixture(z, 4, seed=0, n_init=2))
+
+
+def test_an_empty_cluster_gives_a_start_without_nan() -> None:
+    z, y = blobs()
+    q_y = np.eye(5)[y]  # cluster 4 has no row
+    start = starts.from_responsibilities(z, q_y)
+    assert_usable(start)
+    assert start.weights[4] < 1e-6
+
+
+def test_mutual_information() -> None:
+    balanced = np.eye(5)[np.arange(100) % 5]
+    assert starts.mutual_information(balanced) == pytest.approx(np.log(5))
+    assert starts.mutual_information(np.tile([0.2, 0.5, 0.3], (100, 1))) == pytest.approx(0.0)
+    assert starts.mutual_information(np.eye(5)[np.zeros(100, int)]) == pytest.approx(0.0)
+    unsure = 0.8 * balanced + 0.04
+    entropy = -(0.84 * np.log(0.84) + 4 * 0.04 * np.log(0.04))
+    assert starts.mutual_information(unsure) == pytest.approx(np.log(5) - entropy)
