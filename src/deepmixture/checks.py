@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepmixture import data
+from deepmixture import data, nets
 
 if TYPE_CHECKING:
     from deepmixture.estimator import LatentMixtureEstimator
@@ -20,6 +20,7 @@ CHOICES = {
     "likelihood": ("auto", "bernoulli", "gaussian", "gaussian_fixed"),
     "network": ("auto", "mlp", "convolutional"),
     "pretraining": ("autoencoder", "stacked", "vae", None),
+    "start": ("gmm", "graph"),
     "clusters_from": ("posterior", "latent"),
 }
 COUNTS = {
@@ -56,6 +57,8 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
                 raise TypeError(f"{name} must be a number; got {value!r}")
             if not 0 < float(value) < float("inf"):
                 raise ValueError(f"{name}={value!r} must be above 0 and finite")
+    if not isinstance(estimator.device, str):
+        raise TypeError(f"device must be 'auto', 'cpu', 'cuda' or such; got {estimator.device!r}")
     hidden = estimator.hidden
     if not isinstance(hidden, Sequence) or isinstance(hidden, str) or not hidden:
         raise TypeError(f"hidden must be a tuple of widths such as (500, 500); got {hidden!r}")
@@ -75,6 +78,14 @@ def check_count(name: str, value: object, least: int, otherwise: str = "") -> No
         raise TypeError(f"{name} must be an integer{otherwise}; got {value!r}")
     if int(value) < least:
         raise ValueError(f"{name}={value} must be at least {least}")
+
+
+def check_network(name: str, module: nn.Module, n_inputs: int) -> int:
+    """Return how many numbers a network gives for a row of `n_inputs`, or refuse it."""
+    try:
+        return nets.output_width(module, n_inputs)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def check_cluster(cluster: object, n_clusters: int) -> None:
@@ -144,9 +155,14 @@ def check_same_images(expected: tuple[int, ...] | None, came: tuple[int, ...] | 
 
 def check_latent(Z: Any, n_latent: int) -> Tensor:  # noqa: ANN401
     """Return latents as a float32 tensor (n, D)."""
-    values = np.asarray(Z, dtype=np.float32)
+    try:
+        values = np.asarray(Z.detach().cpu() if isinstance(Z, Tensor) else Z, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Z must hold numbers, in shape (n, {n_latent}): {error}") from None
     if values.ndim != 2 or values.shape[1] != n_latent:
         raise ValueError(f"Z must have shape (n, {n_latent}); got {values.shape}")
+    if not len(values):
+        raise ValueError("Z has 0 rows; expected at least 1")
     if not np.isfinite(values).all():
         raise ValueError("Z has NaN or infinite entries; expected finite latents")
     return torch.from_numpy(np.ascontiguousarray(values))

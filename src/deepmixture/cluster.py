@@ -1,5 +1,6 @@
 """The public estimators: each one model, in the stages in which its paper trains it."""
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Literal
 
@@ -13,6 +14,9 @@ from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Gaussian
 from deepmixture.models import autoencoder, vade
 from deepmixture.priors import DiagonalMixture, FullMixture, Mixture
+
+Find = Callable[..., starts.Start]
+STARTS: dict[str, Find] = {"gmm": starts.gaussian_mixture, "graph": starts.neighbour_graph}
 
 
 class _Pretrained(LatentMixtureEstimator):
@@ -65,13 +69,13 @@ class _Pretrained(LatentMixtureEstimator):
         left = x.cpu() - self._evaluate(lambda part: model.decode(model.latent(part)), x)
         likelihood.start(left.square().mean(0).sqrt().to(x.device))
 
-    def _start(self, x: Tensor) -> starts.Start:
+    def _start(self, x: Tensor, find: Find = starts.gaussian_mixture) -> starts.Start:
         latent = self._evaluate(self.model_.latent, x).double().numpy()
         seed = engine.derive_seed(self.seed_, "start")
         self._callback.begin("start", 1, 1)
         # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
         with config_context(array_api_dispatch=False):
-            return starts.gaussian_mixture(latent, self.n_clusters, seed, self.n_init)
+            return find(latent, self.n_clusters, seed, self.n_init)
 
     def _epochs(
         self, given: int | Literal["auto"], n_rows: int, at_least: int, steps: int
@@ -97,6 +101,10 @@ class VaDE(_Pretrained):
     pretraining : {{"autoencoder", "stacked", "vae", None}}, default="autoencoder"
         Least squares end to end; the same after layer-wise denoising pretraining (DEC, VaDE;
         fully connected networks only); a variational autoencoder; or nothing.
+    start : {{"graph", "gmm"}}, default="graph"
+        Start from a mixture on a UMAP embedding of the neighbour graph of the latent means, which
+        finds better clusters more often, or from a Gaussian mixture on the latent means
+        themselves, as the paper does.
     n_samples : int, default=1
         Monte Carlo samples of z a row.
     clusters_from : {{"posterior", "latent"}}, default="posterior"
@@ -128,6 +136,7 @@ class VaDE(_Pretrained):
     epochs: int | Literal["auto"] = "auto"
     hold_epochs: int | Literal["auto"] = "auto"
     pretraining: str | None = "autoencoder"
+    start: str = "graph"
     n_samples: int = 1
     clusters_from: str = "posterior"
 
@@ -145,7 +154,7 @@ class VaDE(_Pretrained):
                 f"network={self.network_!r}"
             )
         self._pretrain(x, self.pretraining)
-        start = self._start(x)
+        start = self._start(x, STARTS[self.start])
         device = self.hardware_.device
         weights, means, scales = (
             torch.from_numpy(part).float().to(device)

@@ -292,8 +292,8 @@ class LatentMixtureEstimator(
                     "network='convolutional' needs images: X of shape (N, H, W) or "
                     f"(N, H, W, C); got rows of {n_features} {self.kind_} values"
                 )
-        width = nets.output_width(encoder, n_features)
-        gives = nets.output_width(decoder, self.n_latent)
+        width = checks.check_network("encoder", encoder, n_features)
+        gives = checks.check_network("decoder", decoder, self.n_latent)
         if gives != n_features:
             raise ValueError(
                 f"decoder gives {gives} numbers a row; expected {n_features}, one a feature"
@@ -336,7 +336,8 @@ class LatentMixtureEstimator(
 
     def transform(self, X: Any) -> Array:
         """Return the latent means, shape (N, D)."""
-        return self._evaluate(self.model_.latent, self._scaled(X)).numpy()
+        x = self._scaled(X)
+        return self._evaluate(self.model_.latent, x).numpy()
 
     def inverse_transform(self, Z: Any) -> Array:
         """Decode latents of shape (n, D) to rows, in the units and shape of the training rows."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deepmixture import embedding
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
@@ -299,55 +300,19 @@ def place(latent: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Floats
         plane[:, : found.shape[1]] = found
         return plane, f"The first two principal components of {d} latent dimensions."
     plane = np.empty((n, 2))
-    plane[fitted] = _umap(z[fitted], seed)
+    plane[fitted] = embedding.umap(z[fitted], 2, seed)
     how = (
         f"UMAP of {d} latent dimensions. Near points are alike; distances between clusters and "
         "their areas mean little."
     )
     if len(fitted) < n:
         rest = np.setdiff1d(np.arange(n), fitted)
-        plane[rest] = _between_neighbours(z[fitted], plane[fitted], z[rest])
+        plane[rest] = embedding.between_neighbours(z[fitted], plane[fitted], z[rest])
         how += (
             f" Fitted on {len(fitted):,} rows drawn at random; every other row lies between "
             "its nearest neighbours among them."
         )
     return plane, how
-
-
-def _umap(z: Floats, seed: int) -> Floats:
-    from sklearn.neighbors import NearestNeighbors
-
-    neighbours = min(15, len(z) - 1)
-    search = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(z)
-    distance, index = search.kneighbors(z)
-    with warnings.catch_warnings():
-        # It warns that a seed means one thread, that given neighbours mean no later transform.
-        warnings.simplefilter("ignore")
-        from umap import UMAP
-
-        mapper = UMAP(
-            n_neighbors=neighbours,
-            min_dist=0.1,
-            init="pca",
-            n_epochs=300,
-            random_state=seed % 2**32,
-            n_jobs=1,
-            precomputed_knn=(index, distance.astype(np.float32)),
-        )
-        plane = mapper.fit_transform(z.astype(np.float32))
-    plane = np.asarray(plane, dtype=np.float64)
-    # A row without any neighbour of its own comes back as NaN.
-    return np.where(np.isfinite(plane), plane, np.nanmean(plane, axis=0))
-
-
-def _between_neighbours(fitted: Floats, plane: Floats, rest: Floats) -> Floats:
-    from sklearn.neighbors import NearestNeighbors
-
-    search = NearestNeighbors(n_neighbors=min(3, len(fitted)), algorithm="brute").fit(fitted)
-    distance, index = search.kneighbors(rest)
-    weight = 1.0 / np.maximum(distance, 1e-9 * max(float(distance.max()), 1e-30))
-    weight /= weight.sum(axis=1, keepdims=True)
-    return np.asarray((plane[index] * weight[:, :, None]).sum(axis=1))
 
 
 # ------------------------------------------------------------------------------ images

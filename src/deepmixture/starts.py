@@ -5,12 +5,19 @@ No start ever sees a label.
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepmixture.embedding import between_neighbours, umap
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
+
 Array = NDArray[np.float64]
 TRIAL_ROWS = 20_000
+FEWEST_FOR_GRAPH = 50
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,9 @@ class Start:
 def gaussian_mixture(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Start:
     """Start from a full-covariance Gaussian mixture, and its diagonal by moments.
 
-    `n_init` mixtures, each begun from k-means, are fitted on at most 20,000 rows. The one whose
-    responsibilities tell most about the rows, by the mutual information I(x; y), is refined on
-    all of them: likelihood alone prefers a cluster that is cut in two almost as often as not.
-    The diagonal mixture has the moments of the rows weighted by the full-covariance
-    responsibilities: on the latent of an autoencoder, whose axes mean nothing, these are far
-    better clusters than a diagonal fit finds.
+    The mixture is chosen on at most 20,000 rows by `most_informative` and refined on all. The
+    diagonal one has the moments of the rows weighted by its responsibilities: on the latent of an
+    autoencoder, whose axes mean nothing, these are far better clusters than a diagonal fit finds.
 
     Parameters
     ----------
@@ -41,36 +45,85 @@ def gaussian_mixture(latent: Array, n_clusters: int, seed: int, n_init: int = 20
     n_clusters : int
     seed : int
     n_init : int, default=20
+        Mixtures that are tried.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
     few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
-    floor = _least_variance(latent)
+    best = most_informative(latent[few], n_clusters, rng, n_init)
+    refined = _mixture(latent, n_clusters, rng, begin=best)
+    return from_responsibilities(latent, refined.predict_proba(latent), refined.covariances_)
 
-    def mixture(tol: float, begin: GaussianMixture | None = None) -> GaussianMixture:
-        given = {}
-        if begin is not None:
-            given = {
-                "weights_init": begin.weights_,
-                "means_init": begin.means_,
-                "precisions_init": begin.precisions_,
-            }
-        state = int(rng.integers(2**31))
-        return GaussianMixture(
-            n_clusters, reg_covar=floor, tol=tol, max_iter=200, random_state=state, **given
-        )
 
+def neighbour_graph(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Start:
+    """Start from the neighbour graph of the latent: a UMAP embedding, then a mixture on that.
+
+    The way of N2D (McConville et al. 2021, "(Not too) deep clustering"). At most 20,000 rows are
+    embedded; each other row has the responsibilities of its nearest embedded neighbours. Fewer
+    than 50 rows have no graph to speak of and start from `gaussian_mixture`.
+
+    Parameters
+    ----------
+    latent : array of shape (N, D)
+    n_clusters : int
+    seed : int
+    n_init : int, default=20
+        Mixtures that are tried.
+    """
+    latent = np.asarray(latent, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    few = np.sort(rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False))
+    if len(np.unique(latent[few], axis=0)) < max(FEWEST_FOR_GRAPH, 2 * n_clusters):
+        return gaussian_mixture(latent, n_clusters, seed, n_init)
+    width = max(2, min(10, latent.shape[1]))
+    places = umap(latent[few], width, seed, n_neighbors=20, min_dist=0.0)
+    mixture = most_informative(places, n_clusters, rng, n_init)
+    known = mixture.predict_proba(places)
+    responsibilities = np.empty((len(latent), n_clusters))
+    responsibilities[few] = known
+    rest = np.setdiff1d(np.arange(len(latent)), few)
+    if len(rest):
+        found = between_neighbours(latent[few], known, latent[rest], n_neighbors=10)
+        responsibilities[rest] = found
+    return from_responsibilities(latent, responsibilities)
+
+
+def most_informative(
+    rows: Array, n_clusters: int, rng: np.random.Generator, n_init: int
+) -> "GaussianMixture":
+    """Fit `n_init` mixtures from k-means and keep the one that tells most about the rows.
+
+    By the mutual information I(x; y) of its responsibilities: mixtures of nearly the same
+    likelihood differ widely in whether they cut one group in two and lump two others.
+    """
+    trials = (_mixture(rows, n_clusters, rng) for _ in range(n_init))
+    return max(trials, key=lambda trial: mutual_information(trial.predict_proba(rows)))
+
+
+def _mixture(
+    rows: Array, n_clusters: int, rng: np.random.Generator, begin: "GaussianMixture | None" = None
+) -> "GaussianMixture":
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    given = {}
+    if begin is not None:
+        given = {
+            "weights_init": begin.weights_,
+            "means_init": begin.means_,
+            "precisions_init": begin.precisions_,
+        }
     with warnings.catch_warnings():
         # The start need not have converged: training goes on from it.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        trials = [mixture(1e-4).fit(latent[few]) for _ in range(n_init)]
-        best = max(trials, key=lambda trial: mutual_information(trial.predict_proba(latent[few])))
-        refined = mixture(1e-4, begin=best).fit(latent)
-    responsibilities = refined.predict_proba(latent)
-    return from_responsibilities(latent, responsibilities, refined.covariances_)
+        return GaussianMixture(
+            n_clusters,
+            reg_covar=_least_variance(rows),
+            tol=1e-4,
+            max_iter=200,
+            random_state=int(rng.integers(2**31)),
+            **given,
+        ).fit(rows)
 
 
 def from_responsibilities(
@@ -85,7 +138,9 @@ def from_responsibilities(
     floor = _least_variance(latent)
     scales = np.sqrt(np.maximum(second - means**2, floor))
     if covariances is None:
-        covariances = np.stack([np.diag(scale**2) for scale in scales])
+        second_moments = [(r[:, None] * centred).T @ centred for r in (responsibilities / mass).T]
+        covariances = np.stack(second_moments) - means[:, :, None] * means[:, None, :]
+        covariances += floor * np.eye(latent.shape[1])
     total_scale = np.sqrt(np.maximum(latent.var(0), floor))
     return Start(
         mass / mass.sum(), means + centre, scales, covariances, responsibilities, total_scale

@@ -51,6 +51,7 @@ def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
 
     parameters = estimator.get_params(deep=False)
     own = [name for name in ("encoder", "decoder") if parameters.pop(name) is not None]
+    parameters["hidden"] = list(parameters["hidden"])
     if not isinstance(parameters["random_state"], numbers.Integral):
         parameters["random_state"] = None
     names = getattr(estimator, "feature_names_in_", None)
@@ -116,8 +117,10 @@ def load(
             f"{folder} is damaged: {DESCRIPTION} and {WEIGHTS} ({len(weights):,} bytes) do not "
             "have the checksum with which they were saved"
         )
+    kind = _class_of(description, expected, folder)
+    _check_networks(description, encoder, decoder, folder)
     try:
-        return _restore(description, from_bytes(weights), expected, encoder, decoder, folder)
+        return _restore(kind, description, from_bytes(weights), encoder, decoder)
     except (
         ArithmeticError,
         AttributeError,
@@ -126,40 +129,55 @@ def load(
         RuntimeError,
         SafetensorError,
         TypeError,
+        ValueError,
     ) as error:
+        if encoder is not None:
+            raise ValueError(
+                f"encoder and decoder are not those with which {folder} was fitted: {error}"
+            ) from error
         raise ValueError(f"{folder} is damaged: {error}") from error
 
 
-def _restore(
+def _class_of(description: Mapping[str, Any], expected: type[E], folder: Path) -> type[E]:
+    from deepmixture.registry import MODELS
+
+    name = str(description.get("model"))
+    if name not in MODELS:
+        raise ValueError(f"{folder} holds a model {name!r}; known are {', '.join(MODELS)}")
+    kind = MODELS[name]
+    if not issubclass(kind, expected):
+        raise ValueError(f"{folder} holds a {kind.__name__}; expected a {expected.__name__}")
+    return kind
+
+
+def _check_networks(
     description: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    expected: type[E],
     encoder: nn.Module | None,
     decoder: nn.Module | None,
     folder: Path,
-) -> E:
-    from deepmixture.registry import MODELS
-
-    kind = MODELS.get(description["model"])
-    if kind is None:
-        known = ", ".join(MODELS)
-        raise ValueError(f"{folder} holds a model {description['model']!r}; known are {known}")
-    if not issubclass(kind, expected):
-        raise ValueError(f"{folder} holds a {kind.__name__}; expected a {expected.__name__}")
-    own = description["own_networks"]
-    if own and (encoder is None or decoder is None):
+) -> None:
+    if not description.get("own_networks"):
+        if encoder is not None or decoder is not None:
+            raise ValueError(
+                f"{folder} was fitted with networks that load makes by itself: leave out "
+                "encoder= and decoder="
+            )
+    elif encoder is None or decoder is None:
         raise ValueError(
             f"{folder} was fitted with networks of its user's own: pass them as encoder= and "
             "decoder= to load"
         )
-    if not own and (encoder is not None or decoder is not None):
-        raise ValueError(
-            f"{folder} was fitted with networks that load makes by itself: leave out encoder= "
-            "and decoder="
-        )
+
+
+def _restore(
+    kind: type[E],
+    description: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    encoder: nn.Module | None,
+    decoder: nn.Module | None,
+) -> E:
     parameters = dict(description["parameters"])
-    if "hidden" in parameters:
-        parameters["hidden"] = tuple(parameters["hidden"])
+    parameters["hidden"] = tuple(parameters["hidden"])
     estimator = kind(**parameters, encoder=encoder, decoder=decoder)
     checks.check_parameters(estimator)
     for name in FACTS:
@@ -178,19 +196,12 @@ def _restore(
     estimator.hardware_ = engine.choose_hardware(_device_here(estimator.device))
     with torch.random.fork_rng(devices=[]):
         estimator._build()
-    try:
-        estimator.model_.load_state_dict(_part(tensors, "model."))
-    except RuntimeError as error:
-        if not own:
-            raise
-        raise ValueError(
-            f"encoder and decoder are not those with which {folder} was fitted: {error}"
-        ) from error
+    estimator.model_.load_state_dict(_part(tensors, "model."))
     for extra in _extra_modules(estimator):
         getattr(estimator, extra).load_state_dict(_part(tensors, f"{extra}."))
     estimator.model_.requires_grad_(False).eval()
     estimator.labels_ = tensors["labels"].numpy()
-    return estimator  # type: ignore[return-value]
+    return estimator
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

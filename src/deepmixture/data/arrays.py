@@ -34,6 +34,8 @@ def as_rows(values: np.ndarray) -> tuple[np.ndarray, tuple[int, ...] | None]:
         )
     if values.dtype.kind in "mMV":
         raise ValueError(f"X has dtype {values.dtype}: expected numbers")
+    if values.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: X has dtype {values.dtype}")
     # scikit-learn refuses the rest, in the words its users know.
     checked = check_array(values, dtype="numeric", ensure_all_finite=False, input_name="X")
     if checked.dtype != values.dtype:

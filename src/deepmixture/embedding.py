@@ -1,0 +1,56 @@
+"""UMAP embeddings by a seed, and how rows that were not embedded find their place."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def umap(
+    rows: NDArray[Any], n_components: int, seed: int, n_neighbors: int = 15, min_dist: float = 0.1
+) -> Floats:
+    """Embed rows (n, D) by UMAP on their exact neighbours, shape (n, n_components).
+
+    McInnes, Healy & Melville (2018). One thread: the same seed gives the same places.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    neighbours = min(n_neighbors, len(rows) - 1)
+    distance, index = NearestNeighbors(n_neighbors=neighbours).fit(rows).kneighbors(rows)
+    with warnings.catch_warnings():
+        # It warns that a seed means one thread, that given neighbours mean no later transform.
+        warnings.simplefilter("ignore")
+        from umap import UMAP
+
+        embedding = UMAP(
+            n_components=n_components,
+            n_neighbors=neighbours,
+            min_dist=min_dist,
+            init="pca",
+            n_epochs=300,
+            random_state=seed % 2**32,
+            n_jobs=1,
+            precomputed_knn=(index, distance.astype(np.float32)),
+        ).fit_transform(rows.astype(np.float32))
+    places = np.asarray(embedding, dtype=np.float64)
+    # A row without any neighbour of its own comes back as NaN.
+    return np.where(np.isfinite(places), places, np.nanmean(places, axis=0))
+
+
+def between_neighbours(
+    fitted: NDArray[Any], values: NDArray[Any], rest: NDArray[Any], n_neighbors: int = 3
+) -> Floats:
+    """Give each row of `rest` (m, D) the distance-weighted mean of its neighbours' values.
+
+    The neighbours are looked for in `fitted` (n, D), whose values are (n, P); returns (m, P).
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(fitted))).fit(fitted)
+    distance, index = search.kneighbors(rest)
+    weight = 1.0 / np.maximum(distance, 1e-9 * max(float(distance.max()), 1e-30))
+    weight /= weight.sum(axis=1, keepdims=True)
+    return np.asarray((values[index] * weight[:, :, None]).sum(axis=1))
