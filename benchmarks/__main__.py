@@ -12,14 +12,17 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from sklearn.datasets import load_digits
 
 from benchmarks.hardware import circumstances
-from deepmixture import MODELS, open_rows
+from deepmixture import MODELS, Rows, open_rows
 from deepmixture.label_files import read_labels
 from deepmixture.metrics import score_clustering
 
 HERE = Path(__file__).resolve().parent
+DIGITS = "sklearn:digits"
 
 
 def run_table(table: str, only: list[str] | None, seeds: list[int] | None) -> None:
@@ -37,23 +40,17 @@ def run_table(table: str, only: list[str] | None, seeds: list[int] | None) -> No
 
 def run_one(settings: dict[str, Any], run: dict[str, Any], seed: int) -> dict[str, Any]:
     """Fit one estimator and score it; the labels are opened after the fit."""
-    if "DEEPMIXTURE_DATA" not in os.environ:
-        raise SystemExit("set DEEPMIXTURE_DATA to the folder that holds " + settings["data"])
-    source = Path(os.environ["DEEPMIXTURE_DATA"]) / settings["data"]
-    rows = open_rows(source, key=settings["key"])
+    rows = load_rows(settings)
     estimator = MODELS[run["model"]](settings["n_clusters"], random_state=seed)
     estimator.set_params(**run["parameters"])
     began = time.perf_counter()
     estimator.fit(rows)
     seconds = time.perf_counter() - began
 
-    classes = read_labels(source, key=settings["labels"])
-    n_train = settings["n_train"]
-    parts = {
-        "all": slice(None),
-        "train": slice(0, n_train),
-        "test": slice(n_train, None),
-    }
+    classes = load_classes(settings)
+    parts = {"all": slice(None)}
+    if n_train := settings.get("n_train"):
+        parts |= {"train": slice(0, n_train), "test": slice(n_train, None)}
     return {
         "seed": seed,
         "model": run["model"],
@@ -70,6 +67,28 @@ def run_one(settings: dict[str, Any], run: dict[str, Any], seed: int) -> dict[st
         "last_epoch": estimator.history_[-1],
         **circumstances(),
     }
+
+
+def load_rows(settings: dict[str, Any]) -> Rows:
+    """Open the rows of a table, without their labels."""
+    if settings["data"] == DIGITS:
+        return open_rows(load_digits().images)
+    return open_rows(source(settings), key=settings["key"])
+
+
+def load_classes(settings: dict[str, Any]) -> np.ndarray:
+    """Open the labels of a table: called after the fit, for the score alone."""
+    if settings["data"] == DIGITS:
+        classes: np.ndarray = load_digits().target
+        return classes
+    return read_labels(source(settings), key=settings["labels"])
+
+
+def source(settings: dict[str, Any]) -> Path:
+    """Return the file that holds the data of a table."""
+    if "DEEPMIXTURE_DATA" not in os.environ:
+        raise SystemExit("set DEEPMIXTURE_DATA to the folder that holds " + settings["data"])
+    return Path(os.environ["DEEPMIXTURE_DATA"]) / settings["data"]
 
 
 def write(target: Path, result: dict[str, Any]) -> None:
