@@ -132,7 +132,7 @@ def test_rows_beyond_the_fitted_lie_between_their_neighbours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(plots, "UMAP_ROWS", 100)
-    monkeypatch.setattr(plots, "_umap", lambda z, seed: z[:, :2] + 10)
+    monkeypatch.setattr(plots.embedding, "umap", lambda z, width, seed: z[:, :width] + 10)
     z = np.random.default_rng(0).uniform(size=(400, 3))
     z[1::2] = z[::2]  # every row has a twin, so many rows coincide with a fitted one
     plane, how = plots.place(z, np.zeros(400, dtype=int), seed=0)

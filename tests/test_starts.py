@@ -46,7 +46,7 @@ def test_separate_blobs_are_found_with_their_moments() -> None:
     np.testing.assert_allclose(start.total_scale, z.std(0))
 
 
-def test_the_diagonal_has_the_moments_weighted_by_the_responsibilities() -> None:
+def test_the_moments_are_weighted_by_the_responsibilities() -> None:
     rng = np.random.default_rng(0)
     z, q_y = rng.normal(size=(50, 2)) * [1.0, 5.0], rng.dirichlet(np.ones(3), 50)
     start = starts.from_responsibilities(z, q_y)
@@ -55,7 +55,8 @@ def test_the_diagonal_has_the_moments_weighted_by_the_responsibilities() -> None
         variance = np.average((z - mean) ** 2, axis=0, weights=q_y[:, k])
         np.testing.assert_allclose(start.means[k], mean, atol=1e-6)
         np.testing.assert_allclose(start.scales[k], np.sqrt(variance), rtol=1e-6)
-        np.testing.assert_allclose(start.covariances[k], np.diag(variance), rtol=1e-6)
+        covariance = np.cov(z.T, aweights=q_y[:, k], ddof=0)
+        np.testing.assert_allclose(start.covariances[k], covariance, atol=1e-4)
     np.testing.assert_allclose(start.weights, q_y.mean(0), rtol=1e-6)
     assert start.responsibilities is q_y
 
@@ -104,6 +105,24 @@ def test_large_data_is_tried_on_few_rows_and_answered_for_all(
     z, y = blobs()
     start = starts.gaussian_mixture(z, 4, seed=0, n_init=2)
     assert adjusted_rand_score(y, start.responsibilities.argmax(1)) == 1.0
+
+
+def test_the_graph_finds_blobs_and_answers_for_rows_it_did_not_embed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(starts, "TRIAL_ROWS", 300)
+    z, y = blobs()
+    start, again = (starts.neighbour_graph(z, 4, seed=0, n_init=2) for _ in range(2))
+    assert_usable(start)
+    assert adjusted_rand_score(y, start.responsibilities.argmax(1)) == 1.0
+    np.testing.assert_array_equal(start.responsibilities, again.responsibilities)
+
+
+def test_too_few_rows_for_a_graph_start_from_a_mixture() -> None:
+    z, _ = blobs(n_rows=40)
+    graph = starts.neighbour_graph(z, 4, seed=3, n_init=2)
+    mixture = starts.gaussian_mixture(z, 4, seed=3, n_init=2)
+    np.testing.assert_array_equal(graph.responsibilities, mixture.responsibilities)
 
 
 @pytest.mark.parametrize(

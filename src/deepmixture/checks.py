@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -53,14 +53,14 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
         if name in COUNTS and not (automatic and isinstance(value, str) and value == "auto"):
             check_count(name, value, COUNTS[name], " or 'auto'" if automatic else "")
         if name in POSITIVE:
-            if not isinstance(value, numbers.Real) or isinstance(value, bool):
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
                 raise TypeError(f"{name} must be a number; got {value!r}")
             if not 0 < float(value) < float("inf"):
                 raise ValueError(f"{name}={value!r} must be above 0 and finite")
     if not isinstance(estimator.device, str):
         raise TypeError(f"device must be 'auto', 'cpu', 'cuda' or such; got {estimator.device!r}")
-    hidden = estimator.hidden
-    if not isinstance(hidden, Sequence) or isinstance(hidden, str) or not hidden:
+    hidden: object = estimator.hidden
+    if isinstance(hidden, str) or not isinstance(hidden, Sequence) or not hidden:
         raise TypeError(f"hidden must be a tuple of widths such as (500, 500); got {hidden!r}")
     for width in hidden:
         check_count("hidden", width, 1)
@@ -74,7 +74,7 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
 
 def check_count(name: str, value: object, least: int, otherwise: str = "") -> None:
     """Refuse what is no integer of at least `least`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer{otherwise}; got {value!r}")
     if int(value) < least:
         raise ValueError(f"{name}={value} must be at least {least}")
@@ -104,9 +104,9 @@ def check_rows(rows: data.Rows, n_clusters: int) -> None:
         )
 
 
-def choose_kind(kind: str, rows: data.Rows) -> tuple[str, str]:
+def choose_kind(kind: str, rows: data.Rows) -> tuple[data.Kind, str]:
     """Return the kind of the rows and why."""
-    return (kind, "as given") if kind != "auto" else data.decide_kind(rows)
+    return data.decide_kind(rows) if kind == "auto" else (cast(data.Kind, kind), "as given")
 
 
 def check_unit_interval(x: Tensor, method: str) -> None:
@@ -119,9 +119,7 @@ def check_unit_interval(x: Tensor, method: str) -> None:
         )
 
 
-def check_same_columns(
-    estimator: "LatentMixtureEstimator", rows: data.Rows, reset: bool
-) -> None:
+def check_same_columns(estimator: "LatentMixtureEstimator", rows: data.Rows, reset: bool) -> None:
     """Remember number and names of the columns, or hold new rows against them."""
     names = None if rows.names is None else np.array(rows.names, dtype=object)
     if reset:
@@ -138,9 +136,7 @@ def check_same_columns(
         )
     expected = getattr(estimator, "feature_names_in_", None)
     if names is not None and expected is not None and list(names) != list(expected):
-        differ = next(
-            (a, b) for a, b in zip(names, expected, strict=True) if a != b
-        )
+        differ = next((a, b) for a, b in zip(names, expected, strict=True) if a != b)
         raise ValueError(
             f"{rows.source} has other columns than the training rows: {differ[0]!r} where "
             f"{differ[1]!r} was expected; give the same columns in the same order"
@@ -153,10 +149,11 @@ def check_same_images(expected: tuple[int, ...] | None, came: tuple[int, ...] | 
         raise ValueError(f"X has images of shape {came}; the model was fitted on {expected}")
 
 
-def check_latent(Z: Any, n_latent: int) -> Tensor:  # noqa: ANN401
+def check_latent(Z: object, n_latent: int) -> Tensor:
     """Return latents as a float32 tensor (n, D)."""
     try:
-        values = np.asarray(Z.detach().cpu() if isinstance(Z, Tensor) else Z, dtype=np.float32)
+        given = Z.detach().cpu() if isinstance(Z, Tensor) else Z
+        values = np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Z must hold numbers, in shape (n, {n_latent}): {error}") from None
     if values.ndim != 2 or values.shape[1] != n_latent:

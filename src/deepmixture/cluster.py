@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from sklearn import config_context
 from torch import Tensor, nn
 
 from deepmixture import engine, presets, schedules, starts
-from deepmixture.estimator import LatentMixtureEstimator
+from deepmixture.estimator import LatentMixtureEstimator, shares_docstring
 from deepmixture.likelihoods import Gaussian
 from deepmixture.models import autoencoder, vade
 from deepmixture.priors import DiagonalMixture, FullMixture, Mixture
@@ -77,54 +77,45 @@ class _Pretrained(LatentMixtureEstimator):
         with config_context(array_api_dispatch=False):
             return find(latent, self.n_clusters, seed, self.n_init)
 
-    def _epochs(
-        self, given: int | Literal["auto"], n_rows: int, at_least: int, steps: int
-    ) -> int:
+    def _epochs(self, given: int | Literal["auto"], n_rows: int, at_least: int, steps: int) -> int:
         if given != "auto":
             return given
         return presets.epochs_for(n_rows, self.batch_size, at_least, steps, at_most=400)
 
 
+@shares_docstring
 @dataclass(eq=False, repr=False)
 class VaDE(_Pretrained):
-    __doc__ = f"""VaDE: a variational autoencoder with a Gaussian-mixture prior (Jiang 2017).
+    """VaDE: a variational autoencoder with a Gaussian-mixture prior (Jiang 2017).
 
     Trained in three stages: a representation; the start of the mixture, held while the networks
     take its shape; and the evidence lower bound of the paper (equation 12).
-{(LatentMixtureEstimator.__doc__ or "").partition("latent space of an encoder and a decoder.")[2]}
+
+    Parameters
+    ----------
+    %(shared parameters)s
     epochs : int or "auto", default="auto"
         Passes over the rows while the bound is maximised. Automatically 28 for large data, more
         for small.
     hold_epochs : int or "auto", default="auto"
         First of these passes, in which the responsibilities are held at those of the start.
         Automatically two thirds.
-    pretraining : {{"autoencoder", "stacked", "vae", None}}, default="autoencoder"
+    pretraining : {"autoencoder", "stacked", "vae", None}, default="autoencoder"
         Least squares end to end; the same after layer-wise denoising pretraining (DEC, VaDE;
         fully connected networks only); a variational autoencoder; or nothing.
-    start : {{"graph", "gmm"}}, default="graph"
+    start : {"graph", "gmm"}, default="graph"
         Start from a mixture on a UMAP embedding of the neighbour graph of the latent means, which
         finds better clusters more often, or from a Gaussian mixture on the latent means
         themselves, as the paper does.
     n_samples : int, default=1
         Monte Carlo samples of z a row.
-    clusters_from : {{"posterior", "latent"}}, default="posterior"
+    clusters_from : {"posterior", "latent"}, default="posterior"
         Read clusters from q(y|x), or from a full-covariance Gaussian mixture fitted on the
         latent means after training.
 
     Attributes
     ----------
-    labels_ : array of shape (N,)
-        Cluster of each training row. Cluster 0 is the largest.
-    weights_, means_, covariances_ : arrays of shape (K,), (K, D), (K, D, D)
-        The mixture in the latent space that clusters are read from.
-    history_ : list of dict
-        One record an epoch: stage, epoch, seconds, learning_rate, loss and the terms.
-    decisions_ : list of str
-        What was decided and done to the data, in sentences.
-    n_used_clusters_ : int
-        Clusters that hold at least one row.
-    n_iter_ : int
-        Epochs of all stages.
+    %(shared attributes)s
 
     References
     ----------
@@ -193,9 +184,22 @@ class VaDE(_Pretrained):
         return super()._log_q_y(x)
 
 
+@shares_docstring
 @dataclass(eq=False, repr=False)
 class AEGMM(_Pretrained):
-    """AE+GMM: a Gaussian mixture fitted on the latent space of an autoencoder."""
+    """AE+GMM: a Gaussian mixture fitted on the latent space of an autoencoder.
+
+    The autoencoder is trained by least squares. Read as a generative model its mixture is the
+    prior p(z), and q(z|x) a normal at the code of x whose deviations are learned last.
+
+    Parameters
+    ----------
+    %(shared parameters)s
+
+    Attributes
+    ----------
+    %(shared attributes)s
+    """
 
     _: KW_ONLY
 
@@ -209,7 +213,8 @@ class AEGMM(_Pretrained):
         self._pretrain(x, "autoencoder")
         start = self._start(x)
         model = self.model_
-        model.prior.start(*(part.to(x.device) for part in _full(start)))
+        prior = cast(FullMixture, model.prior)
+        prior.start(*(part.to(x.device) for part in _full(start)))
         # An autoencoder has no q(z|x): its one deviation a dimension is learned with all else
         # held, for the bound on log p(x) alone.
         spread = torch.from_numpy(0.1 * start.total_scale).float()
@@ -224,9 +229,22 @@ class AEGMM(_Pretrained):
         self._run_stage(model, [x], stage)
 
 
+@shares_docstring
 @dataclass(eq=False, repr=False)
 class VAEGMM(_Pretrained):
-    """VAE+GMM: a Gaussian mixture fitted on the latent space of a variational autoencoder."""
+    """VAE+GMM: a Gaussian mixture fitted on the latent space of a variational autoencoder.
+
+    The prior N(0, I) that the autoencoder was trained with (Kingma & Welling 2014) is replaced by
+    the mixture of its latent means.
+
+    Parameters
+    ----------
+    %(shared parameters)s
+
+    Attributes
+    ----------
+    %(shared attributes)s
+    """
 
     _: KW_ONLY
 
@@ -239,7 +257,8 @@ class VAEGMM(_Pretrained):
     def _train(self, x: Tensor) -> None:
         self._pretrain(x, "vae")
         start = self._start(x)
-        self.model_.prior.start(*(part.to(x.device) for part in _full(start)))
+        prior = cast(FullMixture, self.model_.prior)
+        prior.start(*(part.to(x.device) for part in _full(start)))
 
 
 def _full(start: starts.Start) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,12 +5,14 @@ builds its model and says in which stages it is trained.
 """
 
 import copy
+import inspect
+import math
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +34,7 @@ from deepmixture.priors import Mixture
 from deepmixture.progress import Callback, Silent
 
 Array = NDArray[Any]
+E = TypeVar("E", bound="LatentMixtureEstimator")
 
 
 @dataclass(eq=False, repr=False)
@@ -84,6 +87,32 @@ class LatentMixtureEstimator(
         The same integer on the same machine gives the same labels, to the bit.
     verbose : bool, default=False
         Whether to show a progress bar.
+
+    Attributes
+    ----------
+    labels_ : array of shape (N,)
+        Cluster of each training row. Cluster 0 is the largest, empty ones come last.
+    weights_, means_, covariances_ : arrays of shape (K,), (K, D), (K, D, D)
+        The mixture in the latent space that clusters are read from.
+    history_ : list of dict
+        One record an epoch: stage, epoch, seconds, learning_rate, loss and the named terms.
+    timings_ : dict
+        Seconds of each stage.
+    decisions_ : list of str
+        What was decided and done to the data, in sentences.
+    n_used_clusters_ : int
+        Clusters that hold at least one row.
+    n_features_in_ : int
+        Columns, or pixels times channels.
+    n_iter_ : int
+        Epochs of all stages.
+    interrupted_ : bool
+        Whether a callback stopped the training early.
+
+    Notes
+    -----
+    scikit-learn's two `check_estimator` checks of sparse input ask for exactly four columns of
+    `predict_proba`: they pass with `n_clusters=4` (or 2) only.
     """
 
     n_clusters: int = 10
@@ -121,7 +150,7 @@ class LatentMixtureEstimator(
 
     # ------------------------------------------------------------------------------------ fit
 
-    def fit(self, X: Any, y: object = None, *, callback: Callback | None = None) -> Self:
+    def fit(self, X: object, y: object = None, *, callback: Callback | None = None) -> Self:
         """Find the clusters of X.
 
         Parameters
@@ -145,24 +174,23 @@ class LatentMixtureEstimator(
             If the loss becomes NaN or infinite.
         """
         checks.check_parameters(self)
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         try:
             self._fit(X, callback)
         except BaseException:
             # An estimator that was fitted before is not left half way between two fits.
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
         return self
 
-    def _fit(self, X: Any, callback: Callback | None) -> None:
+    def _fit(self, X: object, callback: Callback | None) -> None:
         rows = self._open(X, reset=True)
         checks.check_rows(rows, self.n_clusters)
         self.kind_, why = checks.choose_kind(self.kind, rows)
         self.image_shape_ = rows.image_shape if self.kind_ == "image" else None
-        self.likelihood_ = presets.LIKELIHOODS[self.kind_]
-        if self.likelihood != "auto":
-            self.likelihood_ = self.likelihood
+        automatic = self.likelihood == "auto"
+        self.likelihood_ = presets.LIKELIHOODS[self.kind_] if automatic else self.likelihood
         self.scaling_ = self._choose_scaling(rows)
         self.hardware_ = engine.choose_hardware(self.device, self.precision)
         self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -190,7 +218,7 @@ class LatentMixtureEstimator(
         self.decisions_ = self._describe(rows, why)
         self._finish(x)
 
-    def _open(self, X: Any, reset: bool) -> data.Rows:
+    def _open(self, X: object, reset: bool) -> data.Rows:
         rows = data.open_rows(X)
         if isinstance(X, data.Rows):
             checks.check_same_columns(self, rows, reset)
@@ -215,9 +243,7 @@ class LatentMixtureEstimator(
 
         return Bar()
 
-    def _run_stage(
-        self, model: nn.Module, tensors: Sequence[Tensor], stage: engine.Stage
-    ) -> None:
+    def _run_stage(self, model: nn.Module, tensors: Sequence[Tensor], stage: engine.Stage) -> None:
         if self.interrupted_ or stage.epochs == 0:
             return
         records, self.interrupted_ = engine.train(
@@ -237,7 +263,7 @@ class LatentMixtureEstimator(
         labels = self._log_q_y(x).argmax(1)
         sizes = labels.bincount(minlength=self.n_clusters)
         order = sizes.argsort(descending=True, stable=True)
-        self._mixture().reorder(order.to(self.hardware_.device))
+        self._mixture().reorder(order)
         self.labels_ = order.argsort()[labels].numpy()
         self.n_used_clusters_ = int((sizes > 0).sum())
         if self.n_used_clusters_ < self.n_clusters:
@@ -269,7 +295,10 @@ class LatentMixtureEstimator(
         else:
             learned = self.likelihood_ == "gaussian"
             likelihood = Gaussian(n_features, self.likelihood_scale, learned=learned)
-        image_shape = (*self.image_shape_, 1)[:3] if self.image_shape_ else None
+        image_shape = None
+        if self.image_shape_:
+            height, width, colours = (*self.image_shape_, 1)[:3]
+            image_shape = (height, width, colours)
         if self.encoder is not None and self.decoder is not None:
             self.network_ = "given"
             encoder, decoder = copy.deepcopy(self.encoder), copy.deepcopy(self.decoder)
@@ -292,13 +321,13 @@ class LatentMixtureEstimator(
                     "network='convolutional' needs images: X of shape (N, H, W) or "
                     f"(N, H, W, C); got rows of {n_features} {self.kind_} values"
                 )
-        width = checks.check_network("encoder", encoder, n_features)
+        encoded = checks.check_network("encoder", encoder, n_features)
         gives = checks.check_network("decoder", decoder, self.n_latent)
         if gives != n_features:
             raise ValueError(
                 f"decoder gives {gives} numbers a row; expected {n_features}, one a feature"
             )
-        head = nets.NormalHead(width, self.n_latent)
+        head = nets.NormalHead(encoded, self.n_latent)
         return encoder, head, nets.LeadingDimensions(decoder), likelihood
 
     # ---------------------------------------------------------------------- what a fit is for
@@ -311,11 +340,11 @@ class LatentMixtureEstimator(
     def _log_q_y(self, x: Tensor) -> Tensor:
         return self._evaluate(self.model_.log_q_y, x)
 
-    def _evaluate(self, function: Any, x: Tensor) -> Tensor:
+    def _evaluate(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         self.model_.to(self.hardware_.device)
         return engine.evaluate(function, x, self.hardware_)
 
-    def _scaled(self, X: Any) -> Tensor:
+    def _scaled(self, X: object) -> Tensor:
         check_is_fitted(self)
         rows = self._open(X, reset=False)
         x = torch.from_numpy(self.scaling_.transform(rows.values))
@@ -325,27 +354,27 @@ class LatentMixtureEstimator(
             checks.check_unit_interval(x, self.scaling_.method)
         return x
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: object) -> Array:
         """Return the most probable cluster of each row, shape (N,)."""
         return self._log_q_y(self._scaled(X)).argmax(1).numpy()
 
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: object) -> Array:
         """Return the responsibilities q(y|x), shape (N, K), each row summing to one."""
         log_q_y = self._log_q_y(self._scaled(X)).double()
         return log_q_y.softmax(1).numpy()
 
-    def transform(self, X: Any) -> Array:
+    def transform(self, X: object) -> Array:
         """Return the latent means, shape (N, D)."""
         x = self._scaled(X)
         return self._evaluate(self.model_.latent, x).numpy()
 
-    def inverse_transform(self, Z: Any) -> Array:
+    def inverse_transform(self, Z: object) -> Array:
         """Decode latents of shape (n, D) to rows, in the units and shape of the training rows."""
         check_is_fitted(self)
         z = checks.check_latent(Z, self.n_latent)
         return self._unscale(self._evaluate(self.model_.decode, z))
 
-    def reconstruct(self, X: Any) -> Array:
+    def reconstruct(self, X: object) -> Array:
         """Encode and decode rows; return E[x|z] at the latent means, shaped as X."""
         x = self._scaled(X)
         model: LatentMixture = self.model_
@@ -404,7 +433,7 @@ class LatentMixtureEstimator(
             x = self._evaluate(self.model_.decode, z)
         return self._unscale(x), y.numpy()
 
-    def score_samples(self, X: Any, n_samples: int = 16) -> Array:
+    def score_samples(self, X: object, n_samples: int = 16) -> Array:
         """Return a lower bound on log p(x) for each row, shape (N,).
 
         The importance-weighted bound: log of the mean of p(x, z) / q(z|x) over draws of q(z|x)
@@ -427,14 +456,14 @@ class LatentMixtureEstimator(
         model: LatentMixture = self.model_
 
         def bound(part: Tensor) -> Tensor:
-            return model.log_weights(part, noise).logsumexp(0) - np.log(n_samples)
+            return model.log_weights(part, noise).logsumexp(0) - math.log(n_samples)
 
-        bounds = self._evaluate(bound, x).double().numpy()
-        if self.likelihood_ == "bernoulli":
-            return bounds
-        return bounds + self.scaling_.log_jacobian(data.open_rows(X).values)
+        bounds: Array = self._evaluate(bound, x).double().numpy()
+        if self.likelihood_ != "bernoulli":
+            bounds += self.scaling_.log_jacobian(data.open_rows(X).values)
+        return bounds
 
-    def score(self, X: Any, y: object = None) -> float:
+    def score(self, X: object, y: object = None) -> float:
         """Return the mean over the rows of the bound of `score_samples`."""
         return float(self.score_samples(X).mean())
 
@@ -515,3 +544,14 @@ class LatentMixtureEstimator(
             # The latent is computed in float32 whatever the rows were.
             tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def shares_docstring(estimator: type[E]) -> type[E]:
+    """Put the parameters and attributes that all estimators share into a docstring."""
+    shared = inspect.cleandoc(LatentMixtureEstimator.__doc__ or "")
+    parameters = shared.partition("----------\n")[2].partition("\n\nAttributes")[0]
+    attributes = shared.partition("Attributes\n----------\n")[2].partition("\n\nNotes")[0]
+    own = inspect.cleandoc(estimator.__doc__ or "")
+    own = own.replace("%(shared parameters)s", parameters)
+    estimator.__doc__ = own.replace("%(shared attributes)s", attributes)
+    return estimator

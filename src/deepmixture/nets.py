@@ -40,7 +40,7 @@ class ImageInput(nn.Module):
         self.shape = (height, width, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, self.shape).permute(0, 3, 1, 2)
+        return x.reshape(-1, *self.shape).permute(0, 3, 1, 2)
 
 
 class ImageOutput(nn.Module):
@@ -51,7 +51,7 @@ class ImageOutput(nn.Module):
         self.channels = channels
 
     def forward(self, h: Tensor) -> Tensor:
-        h = h.unflatten(1, (-1, self.channels))  # (B, P, C, H, W)
+        h = h.reshape(len(h), -1, self.channels, *h.shape[2:])  # (B, P, C, H, W)
         return h.permute(0, 1, 3, 4, 2).flatten(1)
 
 

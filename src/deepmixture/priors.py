@@ -130,9 +130,9 @@ class FullMixture(Mixture):
 
     def log_joint(self, z: Tensor) -> Tensor:
         difference = (z.unsqueeze(-2) - self.loc).unsqueeze(-1)  # (..., K, D, 1)
-        standard = torch.linalg.solve_triangular(self.tril, difference, upper=False).squeeze(-1)
+        standard: Tensor = torch.linalg.solve_triangular(self.tril, difference, upper=False)
         log_det = self.tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)  # (K,)
-        log_p_z = -(0.5 * standard.square() + HALF_LOG_2PI).sum(-1) - log_det
+        log_p_z = -(0.5 * standard.squeeze(-1).square() + HALF_LOG_2PI).sum(-1) - log_det
         return self.log_prob_y() + log_p_z
 
     def scale_tril(self) -> Tensor:

@@ -75,7 +75,7 @@ def neighbour_graph(latent: Array, n_clusters: int, seed: int, n_init: int = 20)
     few = np.sort(rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False))
     if len(np.unique(latent[few], axis=0)) < max(FEWEST_FOR_GRAPH, 2 * n_clusters):
         return gaussian_mixture(latent, n_clusters, seed, n_init)
-    width = max(2, min(10, latent.shape[1]))
+    width = min(10, latent.shape[1])
     places = umap(latent[few], width, seed, n_neighbors=20, min_dist=0.0)
     mixture = most_informative(places, n_clusters, rng, n_init)
     known = mixture.predict_proba(places)

@@ -24,8 +24,19 @@ FORMAT = "deepmixture-model"
 FORMAT_VERSION = 1
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
-FACTS = ("kind_", "image_shape_", "likelihood_", "n_features_in_", "seed_", "n_iter_")
-FACTS += ("history_", "timings_", "interrupted_", "decisions_", "n_used_clusters_")
+FACTS = (
+    "kind_",
+    "image_shape_",
+    "likelihood_",
+    "n_features_in_",
+    "seed_",
+    "n_iter_",
+    "history_",
+    "timings_",
+    "interrupted_",
+    "decisions_",
+    "n_used_clusters_",
+)
 
 E = TypeVar("E", bound=LatentMixtureEstimator)
 
@@ -81,7 +92,7 @@ def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
 
 def load(
     path: str | PathLike[str],
-    expected: type[E] = LatentMixtureEstimator,  # type: ignore[assignment]
+    expected: type[E] = LatentMixtureEstimator,
     *,
     encoder: nn.Module | None = None,
     decoder: nn.Module | None = None,

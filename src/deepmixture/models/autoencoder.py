@@ -29,7 +29,7 @@ class Autoencoder(nn.Module):
     Parameters
     ----------
     corruption : float, default=0.0
-        Share of the entries of x that are set to zero before they are encoded.
+        Share of the entries of x that dropout sets to zero before they are encoded.
     """
 
     def __init__(
@@ -155,7 +155,8 @@ class AutoencoderMixture(nn.Module):
         return self.prior.log_responsibilities(self.latent(x))
 
     def latent(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(x))[0]
+        mean: Tensor = self.head(self.encoder(x))[0]
+        return mean
 
     def decode(self, z: Tensor) -> Tensor:
         return self.likelihood.mean(self.decoder(z))

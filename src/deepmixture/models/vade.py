@@ -55,9 +55,7 @@ class VaDE(nn.Module):
         mean, scale = self.head(self.encoder(x))
         return mean, scale
 
-    def bound(
-        self, x: Tensor, noise: Tensor, log_q_y: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def bound(self, x: Tensor, noise: Tensor, log_q_y: Tensor | None = None) -> dict[str, Tensor]:
         """Return the terms of the evidence lower bound, each (B,); their sum is the bound.
 
         Parameters
@@ -132,4 +130,4 @@ class HeldVaDE(nn.Module):
         self, x: Tensor, responsibilities: Tensor, knobs: Knobs
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative bound and its terms for rows (B, F), responsibilities (B, K)."""
-        return self.model(x, knobs, responsibilities.log())
+        return self.model.forward(x, knobs, responsibilities.log())

@@ -1,0 +1,169 @@
+"""The same numbers give the same clusters, whatever holds them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse
+import torch
+from torch.utils.data import Dataset, TensorDataset
+
+import deepmixture
+from deepmixture.estimator import LatentMixtureEstimator
+
+Make = Callable[..., LatentMixtureEstimator]
+NAMES = ["width", "height", "depth", "weight"]
+
+
+class Items(Dataset[tuple[np.ndarray, int]]):
+    """Rows with a class beside each, which nobody reads."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        return self.values[index], 0
+
+
+def memory_map(values: np.ndarray, folder: Path) -> np.ndarray:
+    np.save(folder / "rows.npy", values)
+    return np.load(folder / "rows.npy", mmap_mode="r")
+
+
+SOURCES: dict[str, Callable[[np.ndarray, Path], object]] = {
+    "float32": lambda x, _: x.astype(np.float32),
+    "column by column": lambda x, _: np.asfortranarray(x),
+    "memory map": memory_map,
+    "list of lists": lambda x, _: x.tolist(),
+    "csr": lambda x, _: scipy.sparse.csr_array(x),
+    "coo matrix": lambda x, _: scipy.sparse.coo_matrix(x),
+    "pandas": lambda x, _: pd.DataFrame(x, columns=NAMES),
+    "polars": lambda x, _: pl.DataFrame(x, schema=NAMES),
+    "tensor": lambda x, _: torch.from_numpy(x),
+    "Dataset": lambda x, _: Items(x),
+    "TensorDataset": lambda x, _: TensorDataset(torch.from_numpy(x)),
+    "Rows": lambda x, _: deepmixture.open_rows(x),
+}
+
+
+@pytest.fixture(scope="module")
+def rows(blobs: np.ndarray) -> np.ndarray:
+    """Numbers that float32 holds exactly."""
+    return blobs.astype(np.float32).astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def expected(make: Make, rows: np.ndarray) -> LatentMixtureEstimator:
+    return make(pretrain_epochs=5, epochs=4).fit(rows)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source(
+    make: Make,
+    rows: np.ndarray,
+    expected: LatentMixtureEstimator,
+    source: str,
+    tmp_path: Path,
+) -> None:
+    x = SOURCES[source](rows, tmp_path)
+    estimator = make(pretrain_epochs=5, epochs=4)
+    np.testing.assert_array_equal(estimator.fit_predict(x), expected.labels_)
+    np.testing.assert_array_equal(estimator.predict(x), expected.labels_)
+    np.testing.assert_allclose(estimator.score_samples(x), expected.score_samples(rows), rtol=1e-6)
+    named = source in ("pandas", "polars")
+    assert hasattr(estimator, "feature_names_in_") == named
+
+
+@pytest.mark.parametrize("source", ["array", "memory map", "tensor", "Dataset", "Rows"])
+def test_images_from_every_source(
+    make: Make, images: np.ndarray, source: str, tmp_path: Path
+) -> None:
+    settings = {"network": "mlp", "pretrain_epochs": 3, "epochs": 2}
+    expected = make(**settings).fit(images)
+    held = images if source == "array" else SOURCES[source](images, tmp_path)
+    estimator = make(**settings).fit(held)
+    assert estimator.image_shape_ == (8, 8)
+    np.testing.assert_array_equal(estimator.labels_, expected.labels_)
+    assert estimator.reconstruct(held).shape == images.shape
+
+
+def test_channels_first_tensors_are_the_same_images(make: Make, images: np.ndarray) -> None:
+    colour = np.stack([images, images // 2, 255 - images], axis=-1)
+    settings = {"network": "mlp", "pretrain_epochs": 3, "epochs": 2}
+    expected = make(**settings).fit(colour)
+    estimator = make(**settings).fit(torch.from_numpy(colour).movedim(-1, 1))
+    assert estimator.image_shape_ == (8, 8, 3)
+    np.testing.assert_array_equal(estimator.labels_, expected.labels_)
+
+
+def test_sparse_counts_are_counts(make: Make) -> None:
+    counts = np.random.default_rng(0).poisson(0.3, size=(60, 30))
+    sparse = scipy.sparse.csr_array(counts)
+    estimator = make(pretrain_epochs=3, epochs=2).fit(sparse)
+    assert estimator.kind_ == "counts"
+    assert estimator.scaling_.method == "log"
+    dense = make(pretrain_epochs=3, epochs=2, kind="counts").fit(counts)
+    np.testing.assert_array_equal(estimator.labels_, dense.labels_)
+    assert (estimator.inverse_transform(np.zeros((2, 2))) > -1).all()
+
+
+def test_the_kind_follows_from_the_rows_or_is_given(make: Make) -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(40, 70))
+    settings = {"pretrain_epochs": 1, "epochs": 1, "n_init": 1}
+    kinds = {
+        "table": rng.normal(size=(40, 5)),
+        "embedding": wide,
+        "image": rng.integers(0, 255, size=(40, 64), dtype=np.uint8),
+    }
+    scalings = {"table": "standard", "embedding": "global", "image": "unit"}
+    for kind, x in kinds.items():
+        estimator = make(**settings).fit(x)
+        assert (estimator.kind_, estimator.scaling_.method) == (kind, scalings[kind])
+    assert make(**settings, kind="table").fit(wide).scaling_.method == "standard"
+
+
+def test_the_training_rows_are_not_written_to(make: Make, blobs: np.ndarray) -> None:
+    read_only = blobs.copy()
+    read_only.flags.writeable = False
+    before = read_only.copy()
+    estimator = make(pretrain_epochs=1, epochs=1, scaling="none").fit(read_only)
+    estimator.reconstruct(read_only)
+    estimator.score_samples(read_only)
+    np.testing.assert_array_equal(read_only, before)
+
+
+@pytest.mark.data
+def test_mnist(make: Make) -> None:
+    import os
+
+    folder = os.environ.get("DEEPMIXTURE_DATA")
+    if not folder:
+        pytest.skip("DEEPMIXTURE_DATA names no folder of data sets")
+    rows = deepmixture.open_rows(Path(folder) / "mnist.npz", key="x_train")
+    few = deepmixture.Rows(np.array(rows.values[:600]), image_shape=rows.image_shape)
+    estimator = make(
+        "vade",
+        n_clusters=10,
+        n_latent=10,
+        network="mlp",
+        hidden=(64,),
+        learning_rate=2e-3,
+        batch_size=64,
+        pretrain_epochs=15,
+        epochs=6,
+    ).fit(few)
+    assert estimator.image_shape_ == (28, 28)
+    assert estimator.n_used_clusters_ >= 8
+    np.testing.assert_array_equal(estimator.predict(few), estimator.labels_)
+    digits = np.load(Path(folder) / "mnist.npz")["y_train"][:600]
+    groups = [np.bincount(digits[estimator.labels_ == k], minlength=10) for k in range(10)]
+    # Most rows share their cluster's commonest digit: four times what chance would give.
+    assert sum(group.max() for group in groups) / 600 > 0.4
+    assert estimator.sample(2, cluster=0)[0].shape == (2, 28, 28)
