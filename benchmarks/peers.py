@@ -58,15 +58,10 @@ def clustpy(x: torch.Tensor, batch_size: int) -> Callable[[], float]:
     from clustpy.deep.vade import _VaDE_Module, _VaDE_VAE
 
     device = torch.device("cpu")
-    network = _VaDE_VAE(layers=[x.shape[1], *HIDDEN, LATENT], output_fn=torch.nn.Sigmoid())
-    module = _VaDE_Module(
-        n_clusters=CLUSTERS,
-        embedding_size=LATENT,
-        weights=np.full(CLUSTERS, 1 / CLUSTERS),
-        means=np.random.default_rng(0).normal(size=(CLUSTERS, LATENT)),
-        variances=np.ones((CLUSTERS, LATENT)),
-    )
+    network = _VaDE_VAE(layers=[x.shape[1], *HIDDEN, LATENT])
+    module = _VaDE_Module(n_clusters=CLUSTERS, embedding_size=LATENT)
     loader = get_dataloader(x.numpy(), batch_size, shuffle=True)
+    network.fitted = True  # a pretrained network is what its clustering epochs start from
     parameters = [*network.parameters(), *module.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=1e-4)
     loss_fn = torch.nn.BCELoss(reduction="sum")

@@ -98,6 +98,16 @@ def derive_seed(seed: int, *parts: str | int) -> int:
     return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint32)[0])
 
 
+def seed_noise(seed: int, device: torch.device) -> None:
+    """Seed the generators that a model on `device` draws from, and no other."""
+    # torch.manual_seed would queue a call for every kind of accelerator, each time it is called.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
 def train(
     model: nn.Module,
     tensors: Sequence[Tensor],
@@ -146,7 +156,7 @@ def train(
     for epoch in range(stage.epochs):
         began = time.perf_counter()
         epoch_seed = derive_seed(seed, stage.name, epoch)
-        torch.manual_seed(epoch_seed)
+        seed_noise(epoch_seed, hardware.device)
         order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(epoch_seed))
         totals: dict[str, Tensor] = {}
         rate = 0.0

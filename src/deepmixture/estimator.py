@@ -205,7 +205,7 @@ class LatentMixtureEstimator(
         x = x.to(self.hardware_.device)
         cuda = [self.hardware_.device] if self.hardware_.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(engine.derive_seed(self.seed_, "weights"))
+            engine.seed_noise(engine.derive_seed(self.seed_, "weights"), self.hardware_.device)
             self._build()
             self.model_.to(self.hardware_.device)
             try:
