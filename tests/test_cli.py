@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import deepmixture
 from deepmixture import cli, results, run_folder
@@ -18,6 +19,7 @@ from deepmixture import cli, results, run_folder
 COMMANDS = ["fit", "predict", "sample", "score", "report", "models"]
 SMALL = ["--clusters", "3", "--epochs", "2", "--pretrain-epochs", "2", "--latent", "2"]
 SMALL += ["--precision", "float32", "--set", "hidden=16,8", "--set", "n_init=2"]
+SMALL += ["--set", "start=gmm"]  # the graph takes seconds to compile
 CLASSES = np.repeat([0, 1, 2], 20)
 
 
@@ -285,6 +287,18 @@ def test_the_report_is_written_again(fitted: Path, tmp_path: Path) -> None:
 
 
 # ----------------------------------------------------------------------------- bad input
+
+
+def test_the_report_comes_with_a_poster_of_images(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, size=(40, 6, 6)).astype(np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    run, poster = tmp_path / "run", tmp_path / "poster.png"
+    words = ["fit", str(tmp_path / "images.npy"), *SMALL, "--out", str(run), "--no-report"]
+    assert cli.main(words) == 0
+    assert cli.main(["report", str(run), "--poster", str(poster)]) == 0
+    with Image.open(poster) as picture:
+        assert picture.width > 400
+    assert (run / "report.html").exists()
 
 
 @pytest.fixture
