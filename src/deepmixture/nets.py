@@ -87,7 +87,7 @@ def convolutional_pair(
     n_parameters: int,
     n_latent: int,
     channels: Sequence[int] = (32, 64, 128),
-    width: int = 256,
+    width: int = 1024,
 ) -> tuple[nn.Module, nn.Module]:
     """Stride-2 convolutions down and stride-2 transposed convolutions up.
 
