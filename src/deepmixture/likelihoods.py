@@ -44,7 +44,7 @@ class Bernoulli(Likelihood):
     """
 
     def log_prob_entries(self, h: Tensor, x: Tensor) -> Tensor:
-        return -functional.binary_cross_entropy_with_logits(h, x.expand_as(h), reduction="none")
+        return x * h - functional.softplus(h)
 
     def mean(self, h: Tensor) -> Tensor:
         return torch.sigmoid(at_least_float32(h))
