@@ -1,15 +1,20 @@
 """What the tests of the estimators share: tiny data, and settings that train in a moment."""
 
+import os
 from collections.abc import Callable
 
-import numpy as np
-import pytest
-import torch
+# Networks this small only lose by sharing their work out, and threads that wait for a busy machine
+# spin. Said before numpy and torch are imported, and to the processes that tests start.
+for library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
-import deepmixture
-from deepmixture.estimator import LatentMixtureEstimator
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
-# Networks this small only lose by sharing their work out.
+import deepmixture  # noqa: E402
+from deepmixture.estimator import LatentMixtureEstimator  # noqa: E402
+
 torch.set_num_threads(1)
 
 SIZES = (50, 40, 30)
