@@ -279,7 +279,7 @@ class LatentMixtureEstimator(
         return [
             f"{len(rows):,} rows of {shape} {what} from {rows.source}.",
             f"Kind: {self.kind_} ({why}).",
-            self.scaling_.describe(),
+            f"Scaling: {self.scaling_.describe()}.",
             f"Likelihood: {self.likelihood_}. Network: {self.network_}.",
             f"Trained on {self.hardware_}.",
         ]
