@@ -184,9 +184,22 @@ class VaDE(_Pretrained):
         return super()._log_q_y(x)
 
 
+class _MixtureAfterwards(_Pretrained):
+    """A representation, then a full-covariance mixture on its latent means."""
+
+    def _build(self) -> None:
+        prior = FullMixture(self.n_clusters, self.n_latent)
+        self.model_ = autoencoder.AutoencoderMixture(*self._networks(), prior)
+
+    def _fit_mixture(self, x: Tensor) -> starts.Start:
+        start = self._start(x)
+        cast(FullMixture, self.model_.prior).start(*_full(start))
+        return start
+
+
 @shares_docstring
 @dataclass(eq=False, repr=False)
-class AEGMM(_Pretrained):
+class AEGMM(_MixtureAfterwards):
     """AE+GMM: a Gaussian mixture fitted on the latent space of an autoencoder.
 
     The autoencoder is trained by least squares. Read as a generative model its mixture is the
@@ -205,16 +218,10 @@ class AEGMM(_Pretrained):
 
     name: ClassVar[str] = "ae-gmm"
 
-    def _build(self) -> None:
-        prior = FullMixture(self.n_clusters, self.n_latent)
-        self.model_ = autoencoder.AutoencoderMixture(*self._networks(), prior)
-
     def _train(self, x: Tensor) -> None:
         self._pretrain(x, "autoencoder")
-        start = self._start(x)
+        start = self._fit_mixture(x)
         model = self.model_
-        prior = cast(FullMixture, model.prior)
-        prior.start(*(part.to(x.device) for part in _full(start)))
         # An autoencoder has no q(z|x): its one deviation a dimension is learned with all else
         # held, for the bound on log p(x) alone.
         spread = torch.from_numpy(0.1 * start.total_scale).float()
@@ -231,7 +238,7 @@ class AEGMM(_Pretrained):
 
 @shares_docstring
 @dataclass(eq=False, repr=False)
-class VAEGMM(_Pretrained):
+class VAEGMM(_MixtureAfterwards):
     """VAE+GMM: a Gaussian mixture fitted on the latent space of a variational autoencoder.
 
     The prior N(0, I) that the autoencoder was trained with (Kingma & Welling 2014) is replaced by
@@ -250,15 +257,9 @@ class VAEGMM(_Pretrained):
 
     name: ClassVar[str] = "vae-gmm"
 
-    def _build(self) -> None:
-        prior = FullMixture(self.n_clusters, self.n_latent)
-        self.model_ = autoencoder.AutoencoderMixture(*self._networks(), prior)
-
     def _train(self, x: Tensor) -> None:
         self._pretrain(x, "vae")
-        start = self._start(x)
-        prior = cast(FullMixture, self.model_.prior)
-        prior.start(*(part.to(x.device) for part in _full(start)))
+        self._fit_mixture(x)
 
 
 def _full(start: starts.Start) -> tuple[Tensor, Tensor, Tensor]:
