@@ -84,7 +84,8 @@ class LatentMixtureEstimator(
         Precision of the matrix products in training. Automatically bfloat16 where the processor
         multiplies it natively. Losses and densities are always float32.
     random_state : int, RandomState or None, default=None
-        The same integer on the same machine gives the same labels, to the bit.
+        The same integer on the same machine, with as many threads, gives the same labels, to the
+        bit.
     verbose : bool, default=False
         Whether to show a progress bar.
 
