@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 CHUNK = 512
-Precision = Literal["auto", "float32", "bfloat16"]
 Record = dict[str, str | int | float]
 
 

@@ -347,7 +347,9 @@ class LatentMixtureEstimator(
 
     def _scaled(self, X: object) -> Tensor:
         check_is_fitted(self)
-        rows = self._open(X, reset=False)
+        return self._scale(self._open(X, reset=False))
+
+    def _scale(self, rows: data.Rows) -> Tensor:
         x = torch.from_numpy(self.scaling_.transform(rows.values))
         if self.likelihood_ == "bernoulli":
             # A pixel brighter than any seen in training is as bright as can be.
@@ -450,7 +452,8 @@ class LatentMixtureEstimator(
             Draws a row.
         """
         checks.check_count("n_samples", n_samples, 1)
-        x = self._scaled(X)
+        check_is_fitted(self)
+        rows = self._open(X, reset=False)
         generator = torch.Generator().manual_seed(engine.derive_seed(self.seed_, "score"))
         noise = torch.randn(n_samples, 1, self.n_latent, generator=generator)
         noise = noise.to(self.hardware_.device)
@@ -459,9 +462,9 @@ class LatentMixtureEstimator(
         def bound(part: Tensor) -> Tensor:
             return model.log_weights(part, noise).logsumexp(0) - math.log(n_samples)
 
-        bounds: Array = self._evaluate(bound, x).double().numpy()
+        bounds: Array = self._evaluate(bound, self._scale(rows)).double().numpy()
         if self.likelihood_ != "bernoulli":
-            bounds += self.scaling_.log_jacobian(data.open_rows(X).values)
+            bounds += self.scaling_.log_jacobian(rows.values)
         return bounds
 
     def score(self, X: object, y: object = None) -> float:

@@ -44,7 +44,7 @@ def assign(estimator: LatentMixtureEstimator, rows: Rows) -> Assignments:
     """Say of each row its cluster, the probabilities, and the bound on its log density."""
     responsibilities = np.asarray(estimator.predict_proba(rows))
     return Assignments(
-        labels=np.asarray(estimator.predict(rows)),
+        labels=responsibilities.argmax(1),
         responsibilities=responsibilities,
         log_density=np.asarray(estimator.score_samples(rows)),
     )
