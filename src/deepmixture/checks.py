@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepmixture import data, nets
+from deepmixture import data, likelihoods, nets
 
 if TYPE_CHECKING:
     from deepmixture.estimator import LatentMixtureEstimator
@@ -17,7 +17,7 @@ KINDS = ("auto", "image", "table", "embedding", "counts")
 CHOICES = {
     "kind": KINDS,
     "scaling": ("auto", "none", "unit", "standard", "global", "log"),
-    "likelihood": ("auto", "bernoulli", "gaussian", "gaussian_fixed"),
+    "likelihood": ("auto", *likelihoods.NAMES),
     "network": ("auto", "mlp", "convolutional"),
     "pretraining": ("autoencoder", "stacked", "vae", None),
     "start": ("gmm", "graph"),
@@ -109,13 +109,13 @@ def choose_kind(kind: str, rows: data.Rows) -> tuple[data.Kind, str]:
     return data.decide_kind(rows) if kind == "auto" else (cast(data.Kind, kind), "as given")
 
 
-def check_unit_interval(x: Tensor, method: str) -> None:
-    """Refuse values that a Bernoulli likelihood cannot take."""
+def check_unit_interval(x: Tensor, method: str, likelihood: str) -> None:
+    """Refuse values that the likelihood cannot take."""
     least, most = float(x.min()), float(x.max())
     if least < 0.0 or most > 1.0:
         raise ValueError(
-            f"likelihood='bernoulli' takes values in [0, 1]; X after scaling={method!r} goes from "
-            f"{least:.4g} to {most:.4g}. Use scaling='unit' or likelihood='gaussian'"
+            f"likelihood={likelihood!r} takes values in [0, 1]; X after scaling={method!r} goes "
+            f"from {least:.4g} to {most:.4g}. Use scaling='unit' or likelihood='gaussian'"
         )
 
 

@@ -25,15 +25,38 @@ CHUNK = 512
 Record = dict[str, str | int | float]
 
 
+def adam(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    """Return Adam with its usual settings, in one pass over memory."""
+    return torch.optim.Adam(parameters, lr=rate, fused=True)
+
+
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training."""
+    """One stage of training.
+
+    Parameters
+    ----------
+    name : str
+    epochs : int
+    learning_rate : Schedule
+        Of the progress through the stage.
+    batch_size : int, default=256
+    knobs : mapping of str to Schedule
+        Quantities that move while the model trains, handed to it at every step.
+    optimiser : callable, default=adam
+        From parameters and a first rate to an optimiser.
+    before_epoch : callable, optional
+        Called with the number of the epoch, from 0, before it begins: it may change the tensors
+        that are trained on in place, and ends the stage by returning True.
+    """
 
     name: str
     epochs: int
     learning_rate: Schedule
     batch_size: int = 256
     knobs: Mapping[str, Schedule] = field(default_factory=dict)
+    optimiser: Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer] = adam
+    before_epoch: Callable[[int], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +166,7 @@ def train(
     """
     fabric = _fabric(hardware)
     learned = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(learned, lr=stage.learning_rate(0.0), fused=True)
+    optimiser = stage.optimiser(learned, stage.learning_rate(0.0))
     model.train()
 
     n_rows = len(tensors[0])
@@ -154,6 +177,10 @@ def train(
     stopped = False
     for epoch in range(stage.epochs):
         began = time.perf_counter()
+        if stage.before_epoch is not None:
+            if stage.before_epoch(epoch):
+                break
+            model.train()
         epoch_seed = derive_seed(seed, stage.name, epoch)
         seed_noise(epoch_seed, hardware.device)
         order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(epoch_seed))

@@ -9,7 +9,7 @@ import inspect
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -27,8 +27,8 @@ from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from deepmixture import checks, data, engine, nets, presets
-from deepmixture.likelihoods import Bernoulli, Gaussian, Likelihood
+from deepmixture import checks, data, engine, likelihoods, nets, presets
+from deepmixture.likelihoods import UNIT_INTERVAL, Likelihood
 from deepmixture.models.contract import LatentMixture
 from deepmixture.priors import Mixture
 from deepmixture.progress import Callback, Silent
@@ -54,9 +54,12 @@ class LatentMixtureEstimator(
     scaling : {"auto", "none", "unit", "standard", "global", "log"}, default="auto"
         How columns are scaled before training: to [0, 1], to zero mean and unit deviation each,
         by one common deviation, or by log(1 + x) and one common deviation.
-    likelihood : {"auto", "bernoulli", "gaussian", "gaussian_fixed"}, default="auto"
-        p(x|z). "gaussian" learns one standard deviation a feature, "gaussian_fixed" holds it
-        at `likelihood_scale`. Automatically Bernoulli for images, else Gaussian.
+    likelihood : {"auto", "bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned", \
+"gaussian_fixed"}, default="auto"
+        p(x|z). "gaussian" learns one standard deviation a feature, "gaussian_learned" lets the
+        decoder give one a feature and row, "gaussian_fixed" holds all at `likelihood_scale`.
+        "continuous_bernoulli" is a density of grey values in [0, 1], where "bernoulli" takes
+        them as probabilities. Automatically Bernoulli for images, else Gaussian.
     likelihood_scale : float, default=1.0
         Standard deviation of the fixed Gaussian likelihood, in scaled units.
     network : {"auto", "mlp", "convolutional"}, default="auto"
@@ -139,6 +142,12 @@ class LatentMixtureEstimator(
     name: ClassVar[str]
     """Short name of the model on the command line."""
 
+    cannot: ClassVar[Mapping[str, str]] = {}
+    """Methods and attributes that the model gives no meaning to, each with the reason."""
+
+    facts: ClassVar[tuple[str, ...]] = ()
+    """Fitted attributes of a subclass that are saved beside those of every estimator."""
+
     # ------------------------------------------------------------------ what a subclass writes
 
     @abstractmethod
@@ -148,6 +157,17 @@ class LatentMixtureEstimator(
     @abstractmethod
     def _train(self, x: Tensor) -> None:
         """Train `model_` on scaled rows (N, F) by `_run_stage`."""
+
+    # ------------------------------------------------------------------- what a model can not
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
+        if name in type(self).cannot:
+            reason = type(self).cannot[name]
+            raise AttributeError(f"{type(self).__name__} has no {name!r}: {reason}")
+        return super().__getattribute__(name)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in type(self).cannot]
 
     # ------------------------------------------------------------------------------------ fit
 
@@ -201,8 +221,8 @@ class LatentMixtureEstimator(
         self._callback = callback or self._default_callback()
 
         x = torch.from_numpy(self.scaling_.transform(rows.values))
-        if self.likelihood_ == "bernoulli":
-            checks.check_unit_interval(x, self.scaling_.method)
+        if self.likelihood_ in UNIT_INTERVAL:
+            checks.check_unit_interval(x, self.scaling_.method, self.likelihood_)
         x = x.to(self.hardware_.device)
         cuda = [self.hardware_.device] if self.hardware_.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
@@ -233,7 +253,7 @@ class LatentMixtureEstimator(
 
     def _choose_scaling(self, rows: data.Rows) -> data.Scaling:
         method = self.scaling
-        if method == "auto" and self.likelihood_ == "bernoulli" and self.kind_ != "image":
+        if method == "auto" and self.likelihood_ in UNIT_INTERVAL and self.kind_ != "image":
             method = "none"
         return data.fit_scaling(rows, self.kind_, method)
 
@@ -264,7 +284,7 @@ class LatentMixtureEstimator(
         labels = self._log_q_y(x).argmax(1)
         sizes = labels.bincount(minlength=self.n_clusters)
         order = sizes.argsort(descending=True, stable=True)
-        self._mixture().reorder(order)
+        self._reorder(order)
         self.labels_ = order.argsort()[labels].numpy()
         self.n_used_clusters_ = int((sizes > 0).sum())
         if self.n_used_clusters_ < self.n_clusters:
@@ -273,6 +293,10 @@ class LatentMixtureEstimator(
                 "no row; they are numbered last."
             )
         self.timings_["labels"] = time.perf_counter() - began
+
+    def _reorder(self, order: Tensor) -> None:
+        """Renumber the clusters: cluster order[i] becomes cluster i."""
+        self._mixture().reorder(order)
 
     def _describe(self, rows: data.Rows, why: str) -> list[str]:
         shape = " x ".join(map(str, self.image_shape_ or (self.n_features_in_,)))
@@ -290,12 +314,8 @@ class LatentMixtureEstimator(
     def _networks(self) -> tuple[nn.Module, nets.NormalHead, nn.Module, Likelihood]:
         """Return encoder, head of q(z|x), decoder and likelihood for the fitted facts."""
         n_features = self.n_features_in_
-        likelihood: Likelihood
-        if self.likelihood_ == "bernoulli":
-            likelihood = Bernoulli()
-        else:
-            learned = self.likelihood_ == "gaussian"
-            likelihood = Gaussian(n_features, self.likelihood_scale, learned=learned)
+        likelihood = likelihoods.make(self.likelihood_, n_features, self.likelihood_scale)
+        n_outputs = likelihood.n_parameters * n_features
         image_shape = None
         if self.image_shape_:
             height, width, colours = (*self.image_shape_, 1)[:3]
@@ -312,11 +332,11 @@ class LatentMixtureEstimator(
             if self.network == "auto":
                 self.network_ = presets.network_for(self.kind_, self.image_shape_)
             if self.network_ == "mlp":
-                encoder, decoder = nets.mlp_pair(
-                    n_features, n_features, self.n_latent, self.hidden
-                )
+                encoder, decoder = nets.mlp_pair(n_features, n_outputs, self.n_latent, self.hidden)
             elif image_shape:
-                encoder, decoder = nets.convolutional_pair(image_shape, 1, self.n_latent)
+                encoder, decoder = nets.convolutional_pair(
+                    image_shape, likelihood.n_parameters, self.n_latent
+                )
             else:
                 raise ValueError(
                     "network='convolutional' needs images: X of shape (N, H, W) or "
@@ -324,9 +344,10 @@ class LatentMixtureEstimator(
                 )
         encoded = checks.check_network("encoder", encoder, n_features)
         gives = checks.check_network("decoder", decoder, self.n_latent)
-        if gives != n_features:
+        if gives != n_outputs:
             raise ValueError(
-                f"decoder gives {gives} numbers a row; expected {n_features}, one a feature"
+                f"decoder gives {gives} numbers a row; expected {n_outputs}, "
+                f"{likelihood.n_parameters} a feature"
             )
         head = nets.NormalHead(encoded, self.n_latent)
         return encoder, head, nets.LeadingDimensions(decoder), likelihood
@@ -351,10 +372,10 @@ class LatentMixtureEstimator(
 
     def _scale(self, rows: data.Rows) -> Tensor:
         x = torch.from_numpy(self.scaling_.transform(rows.values))
-        if self.likelihood_ == "bernoulli":
+        if self.likelihood_ in UNIT_INTERVAL:
             # A pixel brighter than any seen in training is as bright as can be.
             x = x.clamp(0.0, 1.0) if self.scaling_.method == "unit" else x
-            checks.check_unit_interval(x, self.scaling_.method)
+            checks.check_unit_interval(x, self.scaling_.method, self.likelihood_)
         return x
 
     def predict(self, X: object) -> Array:
@@ -420,14 +441,13 @@ class LatentMixtureEstimator(
         state = self.random_state if random_state is None else random_state
         seed = int(check_random_state(state).randint(np.iinfo(np.int32).max))
         generator = torch.Generator().manual_seed(engine.derive_seed(seed, "sample"))
-        mixture = self._mixture().cpu()
         if cluster is None:
-            weights = mixture.log_prob_y().exp()
+            weights = torch.from_numpy(self.weights_)
             y = torch.multinomial(weights, n_samples, replacement=True, generator=generator)
         else:
             y = torch.full((n_samples,), cluster)
         with torch.inference_mode():
-            z = mixture.sample(y, generator)
+            z = self._sample_latent(y, generator)
         noisy = self.kind_ != "image" if observation_noise is None else observation_noise
         if noisy:
             h = self._evaluate(self.model_.decoder, z)
@@ -435,6 +455,14 @@ class LatentMixtureEstimator(
         else:
             x = self._evaluate(self.model_.decode, z)
         return self._unscale(x), y.numpy()
+
+    def _sample_latent(self, y: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw z ~ p(z|y) for clusters y (n,), shape (n, D), on the CPU."""
+        return self._mixture().cpu().sample(y, generator)
+
+    def _noise_width(self) -> int:
+        """Return how many normal draws a row the model's `log_weights` takes."""
+        return self.n_latent
 
     def score_samples(self, X: object, n_samples: int = 16) -> Array:
         """Return a lower bound on log p(x) for each row, shape (N,).
@@ -455,7 +483,7 @@ class LatentMixtureEstimator(
         check_is_fitted(self)
         rows = self._open(X, reset=False)
         generator = torch.Generator().manual_seed(engine.derive_seed(self.seed_, "score"))
-        noise = torch.randn(n_samples, 1, self.n_latent, generator=generator)
+        noise = torch.randn(n_samples, 1, self._noise_width(), generator=generator)
         noise = noise.to(self.hardware_.device)
         model: LatentMixture = self.model_
 
@@ -544,6 +572,8 @@ class LatentMixtureEstimator(
         tags.input_tags.three_d_array = True
         # scikit-learn's checks ask whatever has `predict_proba` for these, clusterers too.
         tags.classifier_tags = ClassifierTags(multi_class=self.n_clusters != 2)
+        if "transform" in self.cannot:
+            tags.transformer_tags = None
         if tags.transformer_tags is not None:
             # The latent is computed in float32 whatever the rows were.
             tags.transformer_tags.preserves_dtype = []

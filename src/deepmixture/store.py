@@ -75,7 +75,7 @@ def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
         "own_networks": bool(own),
         "scaling": estimator.scaling_.method,
         "feature_names_in_": None if names is None else list(names),
-        "fitted": {name: getattr(estimator, name) for name in FACTS},
+        "fitted": {name: getattr(estimator, name) for name in (*FACTS, *estimator.facts)},
     }
     description["sha256"] = _checksum(description, weights)
     text = json.dumps(description, indent=2, default=_plain, allow_nan=False)
@@ -191,7 +191,7 @@ def _restore(
     parameters["hidden"] = tuple(parameters["hidden"])
     estimator = kind(**parameters, encoder=encoder, decoder=decoder)
     checks.check_parameters(estimator)
-    for name in FACTS:
+    for name in (*FACTS, *kind.facts):
         setattr(estimator, name, description["fitted"][name])
     if estimator.image_shape_ is not None:
         estimator.image_shape_ = tuple(estimator.image_shape_)

@@ -1,0 +1,6 @@
+"""The public estimators: each one model, in the stages in which its paper trains it."""
+
+from deepmixture.cluster.mixtures import AEGMM, VAEGMM
+from deepmixture.cluster.vade import VaDE
+
+__all__ = ["AEGMM", "VAEGMM", "VaDE"]
