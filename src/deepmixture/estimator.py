@@ -315,6 +315,7 @@ class LatentMixtureEstimator(
         """Return encoder, head of q(z|x), decoder and likelihood for the fitted facts."""
         n_features = self.n_features_in_
         likelihood = likelihoods.make(self.likelihood_, n_features, self.likelihood_scale)
+        likelihood.assume_complete()  # rows with missing entries were refused
         n_outputs = likelihood.n_parameters * n_features
         image_shape = None
         if self.image_shape_:

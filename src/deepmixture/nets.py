@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from deepmixture.densities import at_least_float32
 
@@ -150,8 +151,11 @@ class NormalHead(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         # A latent rounded to bfloat16 would add noise of its own; these two products are small.
         with torch.autocast(features.device.type, enabled=False):
-            features = at_least_float32(features)
-            return self.mean(features), self.log_scale(features).exp()
+            weight = torch.cat([self.mean.weight, self.log_scale.weight])  # one pass over features
+            bias = torch.cat([self.mean.bias, self.log_scale.bias])
+            both = functional.linear(at_least_float32(features), weight, bias)
+            mean, log_scale = both.chunk(2, -1)
+            return mean, log_scale.exp()
 
 
 def output_width(module: nn.Module, n_inputs: int) -> int:
