@@ -92,14 +92,15 @@ class ContinuousBernoulli(Likelihood):
         small = h.abs() < 0.1
         safe = torch.where(small, 1.0, h)
         series = 0.5 + h / 12.0 - h.pow(3) / 720.0
-        return torch.where(small, series, -1.0 / torch.expm1(-safe) - 1.0 / safe)
+        # 1 / (1 - exp(-h)) as a hyperbolic tangent: exp overflows, and its gradient is then NaN.
+        return torch.where(small, series, 0.5 + 0.5 / torch.tanh(0.5 * safe) - 1.0 / safe)
 
     def sample(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
         h = at_least_float32(h)
         u = torch.rand(h.shape, generator=generator).to(h)
         # The inverse of the distribution function, in |h| so that nothing overflows.
         size = h.abs().clamp_min(1e-4)
-        draw = 1.0 + torch.log(u + (1.0 - u) * torch.exp(-size)) / size
+        draw = 1.0 + torch.log1p((1.0 - u) * torch.expm1(-size)) / size
         return torch.where(h < 0.0, 1.0 - draw, draw).clamp(0.0, 1.0)
 
 

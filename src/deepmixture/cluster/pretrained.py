@@ -50,9 +50,9 @@ class Pretrained(LatentMixtureEstimator):
         for depth, (layer, mirror) in enumerate(zip(encoder, reversed(decoder), strict=True)):
             # The latent and the reconstruction of x itself are linear, what lies between is not.
             up = nn.Sequential(layer, nn.ReLU()) if depth < last else layer
-            down = nn.Sequential(mirror, nn.ReLU()) if depth > 0 else mirror
-            if depth == 0 and self.likelihood_ == "bernoulli":
-                down = nn.Sequential(mirror, nn.Sigmoid())
+            down: nn.Module = nn.Sequential(mirror, nn.ReLU())
+            if depth == 0:
+                down = autoencoder.Expected(mirror, self.model_.likelihood)
             stage = engine.Stage(f"layer {depth + 1}", epochs, rate, self.batch_size)
             self._run_stage(autoencoder.DenoisingLayer(below, up, down), [x], stage)
             below.append(up)

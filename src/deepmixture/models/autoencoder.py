@@ -52,6 +52,17 @@ class Autoencoder(nn.Module):
         return error, {"squared_error": error.detach()}
 
 
+class Expected(nn.Module):
+    """A decoder, or the last layer of one, and then E[x|z] of the likelihood."""
+
+    def __init__(self, decoder: nn.Module, likelihood: Likelihood) -> None:
+        super().__init__()
+        self.decoder, self.likelihood = decoder, likelihood
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.likelihood.mean(self.decoder(z))
+
+
 class DenoisingLayer(nn.Module):
     """One encoder layer and its mirrored decoder layer, trained on the layer below.
 
