@@ -41,6 +41,8 @@ def make() -> Make:
         if name == "vade":
             # The graph's library compiles itself at its first use, which takes ten seconds.
             small |= {"epochs": 10, "start": "gmm"}
+        if name == "gmvae":
+            small |= {"epochs": 10, "start": "gmm", "n_noise": 2, "prior_width": 16}
         return deepmixture.MODELS[name](**(small | settings))
 
     return build

@@ -23,6 +23,7 @@ SMALL = {
 @parametrize_with_checks(
     [
         deepmixture.VaDE(epochs=2, **SMALL),
+        deepmixture.GMVAE(epochs=2, **SMALL),
         deepmixture.AEGMM(**SMALL),
         deepmixture.VAEGMM(**SMALL),
     ]
@@ -32,4 +33,4 @@ def test_scikit_learn(estimator: BaseEstimator, check: Callable[[BaseEstimator],
 
 
 def test_no_estimator_is_forgotten() -> None:
-    assert set(deepmixture.MODELS) == {"vade", "ae-gmm", "vae-gmm"}
+    assert set(deepmixture.MODELS) == {"vade", "gmvae", "ae-gmm", "vae-gmm"}

@@ -445,7 +445,7 @@ class StopAt(Silent):
 def test_an_interrupted_fit_is_usable(make: Make, blobs: np.ndarray, name: str, step: int) -> None:
     callback = StopAt(step)
     estimator = make(name, pretrain_epochs=15).fit(blobs, callback=callback)
-    whole = 4 * 15 + {"vade": 4 * 10, "ae-gmm": 4 * 15, "vae-gmm": 0}[name]
+    whole = 4 * 15 + {"vade": 4 * 10, "gmvae": 4 * 10, "ae-gmm": 4 * 15, "vae-gmm": 0}[name]
     assert estimator.interrupted_ == (step <= whole)
     assert callback.closed == 1
     assert callback.records == estimator.history_

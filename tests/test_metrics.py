@@ -42,6 +42,43 @@ def test_many_to_one_lets_two_clusters_share_a_class() -> None:
     assert metrics.many_to_one_accuracy(y, labels) == 1.0
 
 
+def test_the_surest_row_names_the_class_of_its_cluster() -> None:
+    y = np.array(["a", "a", "b", "b", "b", "c"])
+    p = np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.45, 0.55], [0.1, 0.9]])
+    # Of the first cluster, a, a, b, b, row 1 is the surest: a. Of the second, b, c, row 5: c.
+    assert metrics.surest_member_accuracy(y, p) == pytest.approx(3 / 6)
+    # The majority of it says as much or more, whoever is surest.
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        y, p = rng.integers(3, size=30), rng.dirichlet(np.ones(4), size=30)
+        surest = [y[p[:, k].argmax()] for k in range(4)]
+        expected = np.mean([surest[row.argmax()] == k for row, k in zip(p, y, strict=True)])
+        assert metrics.surest_member_accuracy(y, p) == pytest.approx(expected)
+        assert expected <= metrics.many_to_one_accuracy(y, p.argmax(1))
+        scores = metrics.score_clustering(y, p.argmax(1), p)
+        assert scores["surest_member_accuracy"] == pytest.approx(expected)
+    assert "surest_member_accuracy" not in metrics.score_clustering(y, p.argmax(1))
+
+
+def test_of_rows_alike_sure_the_first_names_the_class() -> None:
+    p = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    assert metrics.surest_member_accuracy([0, 1, 1, 1], p) == pytest.approx(2 / 4)
+    assert metrics.surest_member_accuracy([1, 0, 1, 1], p) == pytest.approx(3 / 4)
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "message"),
+    [
+        ([0, 1], [[0.5, 0.5]], "y_true has 2 rows but responsibilities has 1"),
+        ([0, 1], [0.5, 0.5], r"responsibilities has shape \(2,\)"),
+        ([0, 1], [[1.5, -0.5], [0.5, 0.5]], r"outside \[0, 1\]"),
+    ],
+)
+def test_the_surest_row_of_bad_input(y: list[int], p: list[object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        metrics.surest_member_accuracy(y, p)
+
+
 def test_contingency_counts() -> None:
     counts, classes, clusters = metrics.contingency(["b", "a", "b"], [7, 7, 3])
     assert counts.tolist() == [[0, 1], [1, 1]]

@@ -47,6 +47,33 @@ def test_every_weight_of_the_convolutional_pair_is_used() -> None:
         assert weight.grad.abs().sum() > 0, name
 
 
+@pytest.mark.parametrize("side", [12, 13, 28, 31])
+def test_unpadded_convolutions_there_and_back(side: int) -> None:
+    """The sizes of the paper's table for 28 pixels, and the size of the image for any."""
+    shape = (side, side + 1, 3)
+    encoder, decoder = nets.convolutional_valid_pair(shape, 2, 4, channels=(4, 6, 8), width=16)
+    n_features = side * (side + 1) * 3
+    features = encoder(torch.rand(2, n_features))
+    assert features.shape == (2, 16)
+    decoder(features[:, :4]).square().sum().backward()
+    assert decoder(torch.rand(2, 4)).shape == (2, 2 * n_features)
+    for name, weight in [*encoder.named_parameters(), *decoder.named_parameters()]:
+        assert weight.grad is not None, name
+    if side == 28:
+        sizes = []
+        image = torch.rand(1, 28 * 28)
+        for layer in nets.convolutional_valid_pair((28, 28, 1), 1, 10)[0]:
+            image = layer(image)
+            if isinstance(layer, nn.Conv2d):
+                sizes.append(tuple(image.shape[1:]))
+        assert sizes == [(16, 23, 23), (32, 18, 18), (64, 9, 9)]
+
+
+def test_unpadded_convolutions_need_twelve_pixels() -> None:
+    with pytest.raises(ValueError, match="11 x 28 pixels are too small"):
+        nets.convolutional_valid_pair((11, 28, 1), 1, 4)
+
+
 def test_images_keep_their_layout_through_the_two_doors() -> None:
     images = torch.rand(2, 4, 5, 3)  # (B, H, W, C)
     inside = nets.ImageInput(4, 5, 3)(images.flatten(1))

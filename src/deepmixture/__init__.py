@@ -1,14 +1,14 @@
 """Deep generative clustering: find the groups in images, embeddings and tables.
 
-Mixture variational autoencoders as scikit-learn estimators. `VaDE`, `AEGMM` and `VAEGMM` are
-fitted like `sklearn.mixture.GaussianMixture`; `load` reads a fitted one back.
+Mixture variational autoencoders as scikit-learn estimators. `VaDE`, `GMVAE`, `AEGMM` and
+`VAEGMM` are fitted like `sklearn.mixture.GaussianMixture`; `load` reads a fitted one back.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepmixture.cluster import AEGMM, VAEGMM, VaDE
+    from deepmixture.cluster import AEGMM, GMVAE, VAEGMM, VaDE
     from deepmixture.data import Rows, open_rows
     from deepmixture.engine import TrainingDiverged
     from deepmixture.registry import MODELS
@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 # Torch takes seconds to import: a name is fetched when it is first asked for.
 _HOMES = {
     "VaDE": "cluster",
+    "GMVAE": "cluster",
     "AEGMM": "cluster",
     "VAEGMM": "cluster",
     "MODELS": "registry",
@@ -30,6 +31,7 @@ _HOMES = {
 
 __all__ = [
     "AEGMM",
+    "GMVAE",
     "MODELS",
     "VAEGMM",
     "Rows",

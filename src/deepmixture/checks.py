@@ -1,5 +1,6 @@
 """What is asked of parameters and rows before any work begins."""
 
+import math
 import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
@@ -18,7 +19,7 @@ CHOICES = {
     "kind": KINDS,
     "scaling": ("auto", "none", "unit", "standard", "global", "log"),
     "likelihood": ("auto", *likelihoods.NAMES),
-    "network": ("auto", "mlp", "convolutional"),
+    "network": ("auto", "mlp", "convolutional", "convolutional_valid"),
     "pretraining": ("autoencoder", "stacked", "vae", None),
     "start": ("gmm", "graph"),
     "clusters_from": ("posterior", "latent"),
@@ -32,9 +33,13 @@ COUNTS = {
     "batch_size": 1,
     "n_init": 1,
     "n_samples": 1,
+    "n_noise": 1,
+    "prior_width": 1,
 }
 AUTOMATIC = ("pretrain_epochs", "epochs", "hold_epochs")
 POSITIVE = ("learning_rate", "likelihood_scale")
+RANGES = {"min_information": (0.0, math.inf), "annealing": (0.0, 1.0)}
+SWITCHES = ("learn_weights",)
 
 
 def check_parameters(estimator: "LatentMixtureEstimator") -> None:
@@ -45,18 +50,23 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
     TypeError, ValueError
         Naming the parameter, what came and what was expected.
     """
+    choices = {**CHOICES, **estimator.choices}
     for name, value in estimator.get_params(deep=False).items():
-        if name in CHOICES and value not in CHOICES[name]:
-            expected = ", ".join(map(repr, CHOICES[name]))
+        if name in choices and value not in choices[name]:
+            expected = ", ".join(map(repr, choices[name]))
             raise ValueError(f"{name}={value!r} is not known; expected one of {expected}")
         automatic = name in AUTOMATIC
         if name in COUNTS and not (automatic and isinstance(value, str) and value == "auto"):
             check_count(name, value, COUNTS[name], " or 'auto'" if automatic else "")
-        if name in POSITIVE:
-            if isinstance(value, bool) or not isinstance(value, numbers.Real):
-                raise TypeError(f"{name} must be a number; got {value!r}")
-            if not 0 < float(value) < float("inf"):
-                raise ValueError(f"{name}={value!r} must be above 0 and finite")
+        if name in SWITCHES and not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False; got {value!r}")
+        if name in POSITIVE and not 0 < _number(name, value) < math.inf:
+            raise ValueError(f"{name}={value!r} must be above 0 and finite")
+        if name in RANGES:
+            least, most = RANGES[name]
+            if not (least <= _number(name, value) <= most and math.isfinite(float(value))):
+                limits = f"between {least:g} and {most:g}" if most < math.inf else "0 or more"
+                raise ValueError(f"{name}={value!r} must be {limits}, and finite")
     if not isinstance(estimator.device, str):
         raise TypeError(f"device must be 'auto', 'cpu', 'cuda' or such; got {estimator.device!r}")
     hidden: object = estimator.hidden
@@ -70,6 +80,12 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
     for name, module in zip(("encoder", "decoder"), given, strict=True):
         if module is not None and not isinstance(module, nn.Module):
             raise TypeError(f"{name} must be a torch.nn.Module; got {type(module).__name__}")
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number; got {value!r}")
+    return float(value)
 
 
 def check_count(name: str, value: object, least: int, otherwise: str = "") -> None:

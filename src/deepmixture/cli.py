@@ -80,7 +80,9 @@ def fit(
     likelihood: Annotated[
         str | None, typer.Option(help="bernoulli, gaussian or gaussian_fixed.")
     ] = None,
-    network: Annotated[str | None, typer.Option(help="mlp or convolutional.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="mlp, convolutional or convolutional_valid.")
+    ] = None,
     latent: Annotated[int | None, typer.Option(help="Dimensions of the latent space.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the model itself.")] = None,
     pretrain_epochs: Annotated[int | None, typer.Option(help="Epochs before it.")] = None,

@@ -62,8 +62,10 @@ class LatentMixtureEstimator(
         them as probabilities. Automatically Bernoulli for images, else Gaussian.
     likelihood_scale : float, default=1.0
         Standard deviation of the fixed Gaussian likelihood, in scaled units.
-    network : {"auto", "mlp", "convolutional"}, default="auto"
-        Automatically convolutional for images of known shape, else fully connected.
+    network : {"auto", "mlp", "convolutional", "convolutional_valid"}, default="auto"
+        Fully connected; convolutions of stride 2; or the convolutional network of the GMVAE
+        paper, nearly all of whose convolutions have stride 1 and no padding. Automatically
+        convolutional for images of known shape, else fully connected.
     hidden : tuple of int, default=(500, 500, 2000)
         Widths of the fully connected encoder; the decoder mirrors it.
     encoder, decoder : torch.nn.Module, optional
@@ -144,6 +146,9 @@ class LatentMixtureEstimator(
 
     cannot: ClassVar[Mapping[str, str]] = {}
     """Methods and attributes that the model gives no meaning to, each with the reason."""
+
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
+    """What parameters of a subclass may be, where it differs from `checks.CHOICES`."""
 
     facts: ClassVar[tuple[str, ...]] = ()
     """Fitted attributes of a subclass that are saved beside those of every estimator."""
@@ -335,12 +340,11 @@ class LatentMixtureEstimator(
             if self.network_ == "mlp":
                 encoder, decoder = nets.mlp_pair(n_features, n_outputs, self.n_latent, self.hidden)
             elif image_shape:
-                encoder, decoder = nets.convolutional_pair(
-                    image_shape, likelihood.n_parameters, self.n_latent
-                )
+                pair = nets.CONVOLUTIONAL[self.network_]
+                encoder, decoder = pair(image_shape, likelihood.n_parameters, self.n_latent)
             else:
                 raise ValueError(
-                    "network='convolutional' needs images: X of shape (N, H, W) or "
+                    f"network={self.network_!r} needs images: X of shape (N, H, W) or "
                     f"(N, H, W, C); got rows of {n_features} {self.kind_} values"
                 )
         encoded = checks.check_network("encoder", encoder, n_features)

@@ -1,9 +1,10 @@
 """Judging a clustering against known classes.
 
-Cluster numbers carry no meaning, so they are matched with the classes first. Two habits exist
-and both are reported: one cluster per class (the Hungarian matching, the usual "ACC"), and each
-cluster to its most frequent class ("many to one", never below the former). Nothing here is ever
-seen by training or by the choice of a model.
+Cluster numbers carry no meaning, so they are matched with the classes first. Three habits exist
+and all are reported: one cluster per class (the Hungarian matching, the usual "ACC"), each cluster
+to its most frequent class ("many to one", never below the former), and each cluster to the class
+of its surest row (many to one as well, never above the latter). Nothing here is ever seen by
+training or by the choice of a model.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "many_to_one_accuracy",
     "match_clusters",
     "score_clustering",
+    "surest_member_accuracy",
 ]
 
 Codes = NDArray[np.intp]
@@ -106,7 +108,30 @@ def many_to_one_accuracy(y_true: ArrayLike, labels: ArrayLike) -> float:
     return _purity(contingency(y_true, labels)[0])
 
 
-def score_clustering(y_true: ArrayLike, labels: ArrayLike) -> dict[str, float | int]:
+def surest_member_accuracy(y_true: ArrayLike, responsibilities: ArrayLike) -> float:
+    """Fraction of rows which belong to the class of the surest row of their cluster.
+
+    The score of Makhzani et al. (2015, "Adversarial autoencoders", section 6), by which GMVAE is
+    published (Dilokthanakul et al. 2016): the row of the highest probability in a cluster, and of
+    several the first, gives its class to all rows of the cluster.
+
+    Parameters
+    ----------
+    y_true : array of shape (N,)
+        The known classes.
+    responsibilities : array of shape (N, K)
+        The probability of each cluster, rows summing to one.
+    """
+    p = _probabilities(responsibilities)
+    y = _codes(y_true, "y_true")[1]
+    _same_length(y, p, "y_true", "responsibilities")
+    class_of_cluster = y[p.argmax(axis=0)]
+    return float((class_of_cluster[p.argmax(axis=1)] == y).mean())
+
+
+def score_clustering(
+    y_true: ArrayLike, labels: ArrayLike, responsibilities: ArrayLike | None = None
+) -> dict[str, float | int]:
     """Score a clustering against known classes, in every customary way.
 
     Parameters
@@ -115,18 +140,20 @@ def score_clustering(y_true: ArrayLike, labels: ArrayLike) -> dict[str, float | 
         The known classes: numbers or strings.
     labels : array of shape (N,)
         The clusters found: numbers or strings.
+    responsibilities : array of shape (N, K), optional
+        The probability of each cluster, for ``surest_member_accuracy``.
 
     Returns
     -------
     dict
         ``accuracy`` (one to one), ``many_to_one_accuracy``, ``nmi`` (arithmetic mean), ``ari``,
         ``v_measure``, ``homogeneity``, ``completeness``, all at most 1, and the counts
-        ``used_clusters`` and ``classes``.
+        ``used_clusters`` and ``classes``; with responsibilities ``surest_member_accuracy`` too.
     """
     counts, classes, clusters = contingency(y_true, labels)
     y, c = _codes(y_true, "y_true")[1], _codes(labels, "labels")[1]
     homogeneity, completeness, v_measure = homogeneity_completeness_v_measure(y, c)
-    return {
+    scores = {
         "accuracy": _matched(counts),
         "many_to_one_accuracy": _purity(counts),
         "nmi": float(normalized_mutual_info_score(y, c)),
@@ -137,6 +164,9 @@ def score_clustering(y_true: ArrayLike, labels: ArrayLike) -> dict[str, float | 
         "used_clusters": len(clusters),
         "classes": len(classes),
     }
+    if responsibilities is not None:
+        scores["surest_member_accuracy"] = surest_member_accuracy(y_true, responsibilities)
+    return scores
 
 
 @dataclass(frozen=True)
@@ -182,11 +212,7 @@ def expected_calibration_error(
     Calibration
         The error and the reliability curve.
     """
-    p = np.asarray(responsibilities, dtype=np.float64)
-    if p.ndim != 2 or p.shape[1] < 1:
-        raise ValueError(f"responsibilities has shape {p.shape}; expected (rows, clusters)")
-    if not (np.isfinite(p).all() and p.min(initial=0) >= 0 and p.max(initial=0) <= 1 + 1e-6):
-        raise ValueError("responsibilities holds values outside [0, 1]; expected probabilities")
+    p = _probabilities(responsibilities)
     if n_bins < 1:
         raise ValueError(f"n_bins is {n_bins}; expected at least 1")
     y = _codes(y_true, "y_true")[1]
@@ -215,6 +241,15 @@ def _matched(counts: NDArray[np.int64]) -> float:
 
 def _purity(counts: NDArray[np.int64]) -> float:
     return float(counts.max(axis=0).sum() / counts.sum())
+
+
+def _probabilities(responsibilities: ArrayLike) -> NDArray[np.float64]:
+    p = np.asarray(responsibilities, dtype=np.float64)
+    if p.ndim != 2 or p.shape[1] < 1:
+        raise ValueError(f"responsibilities has shape {p.shape}; expected (rows, clusters)")
+    if not (np.isfinite(p).all() and p.min(initial=0) >= 0 and p.max(initial=0) <= 1 + 1e-6):
+        raise ValueError("responsibilities holds values outside [0, 1]; expected probabilities")
+    return p
 
 
 def _codes(values: ArrayLike, name: str) -> tuple[NDArray[np.generic], Codes]:

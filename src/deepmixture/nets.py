@@ -128,6 +128,68 @@ def convolutional_pair(
     return encoder, nn.Sequential(*up, ImageOutput(colours))
 
 
+def convolutional_valid_pair(
+    image_shape: tuple[int, int, int],
+    n_parameters: int,
+    n_latent: int,
+    channels: tuple[int, int, int] = (16, 32, 64),
+    width: int = 500,
+) -> tuple[nn.Module, nn.Module]:
+    """The convolutional network of GMVAE: 6x6 twice without padding, 4x4 at stride 2, and back.
+
+    Dilokthanakul et al. (2016), appendix B: batch normalisation after each convolution. The
+    fully connected layers have none here, so that a batch may be a single row.
+
+    Parameters
+    ----------
+    image_shape : (height, width, channels)
+        Both sides at least 12 pixels.
+    n_parameters : int
+        Likelihood parameters per pixel and channel.
+    channels : tuple of int
+        Filters of the three convolutions.
+    width : int
+        Units of the fully connected layer between the last image and the latent.
+
+    Raises
+    ------
+    ValueError
+        If the images are too small.
+    """
+    height, breadth, colours = image_shape
+    if min(height, breadth) < 12:
+        raise ValueError(
+            f"images of {height} x {breadth} pixels are too small for "
+            "network='convolutional_valid'; expected at least 12 x 12"
+        )
+    one, two, three = channels
+    inner = ((height - 10) // 2, (breadth - 10) // 2)
+    # Stride 2 forgets an odd last row of pixels, and the way back must find it again.
+    odd = (height % 2, breadth % 2)
+    encoder = nn.Sequential(
+        ImageInput(*image_shape),
+        *(nn.Conv2d(colours, one, 6), nn.BatchNorm2d(one), nn.ReLU()),
+        *(nn.Conv2d(one, two, 6), nn.BatchNorm2d(two), nn.ReLU()),
+        *(nn.Conv2d(two, three, 4, stride=2, padding=1), nn.BatchNorm2d(three), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(three * math.prod(inner), width), nn.ReLU()),
+    )
+    back = nn.ConvTranspose2d(three, two, 4, stride=2, padding=1, output_padding=odd)
+    decoder = nn.Sequential(
+        *(nn.Linear(n_latent, width), nn.ReLU(), nn.Linear(width, three * math.prod(inner))),
+        *(nn.Unflatten(1, (three, *inner)), nn.BatchNorm2d(three), nn.ReLU()),
+        *(back, nn.BatchNorm2d(two), nn.ReLU()),
+        *(nn.ConvTranspose2d(two, one, 6), nn.BatchNorm2d(one), nn.ReLU()),
+        *(nn.ConvTranspose2d(one, colours * n_parameters, 6), ImageOutput(colours)),
+    )
+    return encoder, decoder
+
+
+CONVOLUTIONAL = {
+    "convolutional": convolutional_pair,
+    "convolutional_valid": convolutional_valid_pair,
+}
+
+
 class NormalHead(nn.Module):
     """Features (B, H) -> mean and scale of a diagonal normal q(z|x), each (B, D).
 

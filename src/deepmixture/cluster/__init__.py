@@ -1,6 +1,7 @@
 """The public estimators: each one model, in the stages in which its paper trains it."""
 
+from deepmixture.cluster.gmvae import GMVAE
 from deepmixture.cluster.mixtures import AEGMM, VAEGMM
 from deepmixture.cluster.vade import VaDE
 
-__all__ = ["AEGMM", "VAEGMM", "VaDE"]
+__all__ = ["AEGMM", "GMVAE", "VAEGMM", "VaDE"]

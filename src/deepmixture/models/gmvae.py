@@ -1,0 +1,266 @@
+"""Gaussian mixture variational autoencoder.
+
+Dilokthanakul, Mediano, Garnelo, Lee, Salimbeni, Arulkumaran & Shanahan (2016), "Deep unsupervised
+clustering with Gaussian mixture variational autoencoders", arXiv:1611.02648. Letters here and
+there: the cluster y is the paper's z, the latent z its x, the data x its y; the noise w is its w.
+
+Generative model (equations 1a to 1d), w the variety within a cluster::
+
+    y ~ Cat(pi)    w ~ N(0, I)    z | w, y ~ N(mu_y(w), sigma_y(w)²)    x | z ~ p(x | decoder(z))
+
+Inference model (equations 2 and 3)::
+
+    q(z|x) = N(mu~(x), sigma~(x)²)    q(w|x) = N(nu~(x), tau~(x)²)    q(y|z, w) = p(y|z, w)
+
+Evidence lower bound (equation 4), each term named as it is logged::
+
+    L(x) =   E_q(z|x)[ log p(x|z) ]                                           reconstruction
+           - E_q(z|x)q(w|x)[ sum_y p(y|z, w) KL(q(z|x) || p(z|w, y)) ]        conditional_prior
+           - KL(q(w|x) || p(w))                                               w_prior
+           - E_q(z|x)q(w|x)[ KL(p(y|z, w) || p(y)) ]                          cluster_prior
+
+`cluster_prior` is the paper's z-prior, under a name that does not change with the letters. It
+draws the clusters into one, most of all early in training. The paper's remedies: all divergences
+weighted by a `kl_weight` that grows, and the minimum information constraint, which leaves the term
+without effect while the information is below a threshold.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from deepmixture.densities import log_normal, normal_divergence
+from deepmixture.likelihoods import Likelihood
+from deepmixture.models.contract import Knobs
+from deepmixture.nets import NormalHead
+from deepmixture.priors import Mixture
+
+N_DRAWS = 256
+
+
+class NoiseMixture(Mixture):
+    """p(y) p(w) p(z|w, y): one hidden layer on w, then K heads of means and deviations.
+
+    As a mixture over z alone, p(z|y) = E_p(w)[ p(z|w, y) ] is taken over 256 fixed draws of w (a
+    scrambled Sobol sequence): densities, means and covariances of the clusters are those of it.
+
+    Parameters
+    ----------
+    n_clusters, n_latent, n_noise : int
+        Sizes of y, z and w.
+    width : int
+        Units of the hidden layer.
+    learn_weights : bool, default=False
+        Whether p(y) is learned; the paper's is uniform.
+    """
+
+    draws: Tensor
+
+    def __init__(
+        self,
+        n_clusters: int,
+        n_latent: int,
+        n_noise: int,
+        width: int,
+        learn_weights: bool = False,
+    ) -> None:
+        super().__init__()
+        self.shape = (n_clusters, n_latent)
+        self.n_noise = n_noise
+        self.logits = nn.Parameter(torch.zeros(n_clusters), requires_grad=learn_weights)
+        self.hidden = nn.Sequential(nn.Linear(n_noise, width), nn.Tanh())
+        self.mean = nn.Linear(width, n_clusters * n_latent)
+        self.log_scale = nn.Linear(width, n_clusters * n_latent)
+        sobol = torch.quasirandom.SobolEngine(n_noise, True, 0)  # type: ignore[no-untyped-call]
+        uniform: Tensor = sobol.draw(N_DRAWS).clamp(1e-6, 1.0 - 1e-6)
+        self.register_buffer("draws", torch.special.ndtri(uniform), persistent=False)
+
+    @torch.no_grad()
+    def start(self, weights: Tensor, loc: Tensor, scale: Tensor) -> None:
+        """Take a diagonal mixture, the same for every w until training says otherwise."""
+        if self.logits.requires_grad:
+            self.logits.copy_(weights.log())
+        for head, values in ((self.mean, loc), (self.log_scale, scale.log())):
+            head.weight.zero_()
+            head.bias.copy_(values.flatten())
+
+    @torch.no_grad()
+    def reorder(self, order: Tensor) -> None:
+        self.logits.copy_(self.logits[order])
+        for head in (self.mean, self.log_scale):
+            for parameter in (head.weight, head.bias):
+                by_cluster = parameter.reshape(*self.shape, -1)  # (K, D, H) or (K, D, 1)
+                parameter.copy_(by_cluster[order].reshape(parameter.shape))
+
+    def heads(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and log deviations of p(z|w, y) for w (..., W), each (..., K, D)."""
+        hidden = self.hidden(w)
+        shape = (*w.shape[:-1], *self.shape)
+        return self.mean(hidden).reshape(shape), self.log_scale(hidden).reshape(shape)
+
+    def log_prob_y(self) -> Tensor:
+        return self.logits.log_softmax(0)
+
+    def log_joint(self, z: Tensor) -> Tensor:
+        # Draw by draw: all at once, they would take 256 times the memory of the latents.
+        within = [
+            log_normal(z.unsqueeze(-2), loc, log_scale).sum(-1)
+            for loc, log_scale in zip(*self.heads(self.draws), strict=True)
+        ]
+        total = within[0]
+        for log_p in within[1:]:
+            total = torch.logaddexp(total, log_p)
+        return self.log_prob_y() + total - torch.tensor(float(N_DRAWS)).log().to(z)
+
+    @property
+    def loc(self) -> Tensor:  # type: ignore[override]
+        """Means of p(z|y), shape (K, D)."""
+        return self.heads(self.draws)[0].mean(0)
+
+    def covariances(self) -> Tensor:
+        loc, log_scale = self.heads(self.draws)  # (n, K, D)
+        between = loc - loc.mean(0)
+        spread = torch.einsum("nkd,nke->kde", between, between) / N_DRAWS
+        return spread + torch.diag_embed((2.0 * log_scale).exp().mean(0))
+
+    def scale_tril(self) -> Tensor:
+        tril: Tensor = torch.linalg.cholesky(self.covariances())
+        return tril
+
+    def sample(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw w ~ p(w), then z ~ p(z|w, y) for clusters y (n,), shape (n, D)."""
+        w = torch.randn(len(y), self.n_noise, generator=generator).to(self.draws)
+        loc, log_scale = (part[torch.arange(len(y)), y] for part in self.heads(w))
+        noise = torch.randn(loc.shape, generator=generator).to(loc)
+        return loc + log_scale.exp() * noise
+
+
+class GMVAE(nn.Module):
+    """p(y) p(w) p(z|w, y) p(x|z) with q(z|x) and q(w|x), and q(y|z, w) by Bayes from the prior.
+
+    Parameters
+    ----------
+    encoder, head, noise_head : nn.Module
+        q(z|x) and q(w|x): one encoder, two heads.
+    decoder, likelihood : nn.Module
+        p(x|z).
+    prior : NoiseMixture
+    n_samples : int, default=1
+        Monte Carlo samples M of z and w a row.
+    min_information : float, default=0.0
+        Threshold of the cluster prior in nats, on the mean over a batch; with less information
+        the term has no gradient.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: NormalHead,
+        noise_head: NormalHead,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        prior: NoiseMixture,
+        n_samples: int = 1,
+        min_information: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head, self.noise_head = head, noise_head  # q(z|x), q(w|x)
+        self.decoder, self.likelihood = decoder, likelihood  # p(x|z)
+        self.prior = prior  # p(y) p(w) p(z|w, y)
+        self.n_samples, self.min_information = n_samples, min_information
+
+    def q_z_w(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return mean and scale of q(z|x), each (B, D), and of q(w|x), each (B, W)."""
+        features = self.encoder(x)
+        return (*self.head(features), *self.noise_head(features))
+
+    def bound(self, x: Tensor, noise: Tensor, log_q_y: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the terms of the evidence lower bound, each (B,); their sum is the bound.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, F)
+        noise : Tensor of shape (S, B, D + W)
+            Standard normal draws of the Monte Carlo estimate, for z and then w.
+        log_q_y : Tensor of shape (B, K), optional
+            Responsibilities to hold in place of p(y|z, w).
+        """
+        z_mean, z_scale, w_mean, w_scale = self.q_z_w(x)
+        n_latent = z_mean.shape[-1]
+        z = z_mean + z_scale * noise[..., :n_latent]  # (S, B, D)
+        w = w_mean + w_scale * noise[..., n_latent:]  # (S, B, W)
+        h = self.decoder(z)
+        with torch.autocast(x.device.type, enabled=False):
+            loc, log_scale = self.prior.heads(w)  # (S, B, K, D)
+            if log_q_y is None:
+                log_q_y = self._log_p_y(z, loc, log_scale)  # (S, B, K)
+            q_y = log_q_y.exp()
+            # A responsibility of zero contributes nothing, and 0 * -inf must not say otherwise.
+            log_q_y = log_q_y.clamp_min(torch.finfo(log_q_y.dtype).min)
+            q_z = (z_mean.unsqueeze(-2), z_scale.log().unsqueeze(-2))
+            divergence = normal_divergence(*q_z, loc, log_scale).sum(-1)  # (S, B, K)
+            information = (q_y * (log_q_y - self.prior.log_prob_y())).sum(-1)
+            nought = torch.zeros_like(w_mean)
+            return {
+                "reconstruction": self.likelihood.log_prob(h, x).mean(0),
+                "conditional_prior": -(q_y * divergence).sum(-1).mean(0),
+                "w_prior": -normal_divergence(w_mean, w_scale.log(), nought, nought).sum(-1),
+                "cluster_prior": -information.expand(divergence.shape[:2]).mean(0),
+            }
+
+    def _log_p_y(self, z: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+        """Return log p(y|z, w) (..., K) for z (..., D) and the heads (..., K, D) at w."""
+        log_p_z = log_normal(z.unsqueeze(-2), loc, log_scale).sum(-1)
+        return (self.prior.log_prob_y() + log_p_z).log_softmax(-1)
+
+    def forward(
+        self, x: Tensor, knobs: Knobs, log_q_y: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the negative bound averaged over rows, with both remedies, and its terms."""
+        width = self.prior.shape[1] + self.prior.n_noise
+        noise = torch.randn(self.n_samples, len(x), width, device=x.device, dtype=torch.float32)
+        terms = {name: term.mean() for name, term in self.bound(x, noise, log_q_y).items()}
+        information = (-terms["cluster_prior"]).clamp_min(self.min_information)
+        divergence = information - terms["conditional_prior"] - terms["w_prior"]
+        loss = knobs["kl_weight"] * divergence - terms["reconstruction"]
+        return loss, {name: term.detach() for name, term in terms.items()}
+
+    def log_q_y(self, x: Tensor) -> Tensor:
+        """Return log p(y|z, w) at the means of q(z|x) and q(w|x), shape (B, K)."""
+        z, _, w, _ = self.q_z_w(x)
+        return self._log_p_y(z, *self.prior.heads(w))
+
+    def latent(self, x: Tensor) -> Tensor:
+        return self.q_z_w(x)[0]
+
+    def log_weights(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return log p(x, z, w) - log q(z|x) q(w|x) for noise (S, B, D + W), shape (S, B)."""
+        z_mean, z_scale, w_mean, w_scale = self.q_z_w(x)
+        n_latent = z_mean.shape[-1]
+        z = z_mean + z_scale * noise[..., :n_latent]
+        w = w_mean + w_scale * noise[..., n_latent:]
+        loc, log_scale = self.prior.heads(w)
+        log_p_z = self.prior.log_prob_y() + log_normal(z.unsqueeze(-2), loc, log_scale).sum(-1)
+        nought = torch.zeros_like(w)
+        log_p_w = log_normal(w, nought, nought).sum(-1)
+        log_q_z = log_normal(z, z_mean, z_scale.log()).sum(-1)
+        log_q_w = log_normal(w, w_mean, w_scale.log()).sum(-1)
+        log_p_x = self.likelihood.log_prob(self.decoder(z), x)
+        return log_p_x + log_p_z.logsumexp(-1) + log_p_w - log_q_z - log_q_w
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.likelihood.mean(self.decoder(z))
+
+
+class HeldGMVAE(nn.Module):
+    """GMVAE's bound with q(y|z, w) held at given responsibilities, to let a start take hold."""
+
+    def __init__(self, model: GMVAE) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, x: Tensor, responsibilities: Tensor, knobs: Knobs
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the negative bound and its terms for rows (B, F), responsibilities (B, K)."""
+        return self.model.forward(x, knobs, responsibilities.log())
