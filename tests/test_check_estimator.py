@@ -26,6 +26,8 @@ SMALL = {
         deepmixture.GMVAE(epochs=2, **SMALL),
         deepmixture.AEGMM(**SMALL),
         deepmixture.VAEGMM(**SMALL),
+        deepmixture.DEC(epochs=2, **SMALL),
+        deepmixture.IDEC(epochs=2, **SMALL),
     ]
 )
 def test_scikit_learn(estimator: BaseEstimator, check: Callable[[BaseEstimator], None]) -> None:
@@ -33,4 +35,4 @@ def test_scikit_learn(estimator: BaseEstimator, check: Callable[[BaseEstimator],
 
 
 def test_no_estimator_is_forgotten() -> None:
-    assert set(deepmixture.MODELS) == {"vade", "gmvae", "ae-gmm", "vae-gmm"}
+    assert set(deepmixture.MODELS) == {"vade", "gmvae", "ae-gmm", "vae-gmm", "dec", "idec"}

@@ -132,8 +132,12 @@ def test_likelihoods(make: Make, blobs: np.ndarray, name: str, likelihood: str) 
     x = (blobs - blobs.min()) / np.ptp(blobs) if in_unit_interval else blobs
     settings = {"likelihood": likelihood, "likelihood_scale": 0.3, "pretrain_epochs": 3}
     estimator = make(name, **settings).fit(x)
-    assert np.isfinite(estimator.score(x))
-    assert np.isfinite(estimator.sample(3)[0]).all()
+    if hasattr(estimator, "score"):
+        assert np.isfinite(estimator.score(x))
+    if hasattr(estimator, "sample"):
+        assert np.isfinite(estimator.sample(3)[0]).all()
+    if not hasattr(estimator, "reconstruct"):
+        return
     if in_unit_interval:
         assert (np.abs(estimator.reconstruct(x) - 0.5) <= 0.5).all()
     elif likelihood == "gaussian_fixed":
@@ -168,8 +172,10 @@ def test_one_cluster(make: Make, blobs: np.ndarray, name: str) -> None:
     assert (estimator.labels_ == 0).all()
     np.testing.assert_array_equal(estimator.predict_proba(blobs), np.ones((120, 1)))
     assert estimator.weights_ == pytest.approx([1.0])
-    assert np.isfinite(estimator.score(blobs))
-    assert estimator.sample(3, cluster=0)[0].shape == (3, 4)
+    if hasattr(estimator, "score"):
+        assert np.isfinite(estimator.score(blobs))
+    if hasattr(estimator, "sample"):
+        assert estimator.sample(3, cluster=0)[0].shape == (3, 4)
 
 
 @pytest.mark.parametrize("name", deepmixture.MODELS)

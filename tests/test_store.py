@@ -33,11 +33,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 def assert_same(a: Fitted, b: Fitted, x: object) -> None:
     np.testing.assert_array_equal(a.labels_, b.labels_)
     np.testing.assert_array_equal(a.predict_proba(x), b.predict_proba(x))
-    np.testing.assert_array_equal(a.transform(x), b.transform(x))
-    np.testing.assert_array_equal(a.reconstruct(x), b.reconstruct(x))
-    np.testing.assert_array_equal(a.score_samples(x), b.score_samples(x))
-    np.testing.assert_array_equal(a.sample(7)[0], b.sample(7)[0])
-    np.testing.assert_array_equal(a.covariances_, b.covariances_)
+    for method in ("transform", "reconstruct", "score_samples"):
+        if hasattr(a, method):
+            np.testing.assert_array_equal(getattr(a, method)(x), getattr(b, method)(x))
+    if hasattr(a, "sample"):
+        np.testing.assert_array_equal(a.sample(7)[0], b.sample(7)[0])
+    for name in ("weights_", "means_", "covariances_"):
+        if hasattr(a, name):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
 @pytest.fixture(scope="module")

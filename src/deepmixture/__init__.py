@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepmixture.cluster import AEGMM, GMVAE, VAEGMM, VaDE
+    from deepmixture.cluster import AEGMM, DEC, GMVAE, IDEC, VAEGMM, VaDE
     from deepmixture.data import Rows, open_rows
     from deepmixture.engine import TrainingDiverged
     from deepmixture.registry import MODELS
@@ -22,6 +22,8 @@ _HOMES = {
     "GMVAE": "cluster",
     "AEGMM": "cluster",
     "VAEGMM": "cluster",
+    "DEC": "cluster",
+    "IDEC": "cluster",
     "MODELS": "registry",
     "Rows": "data",
     "open_rows": "data",
@@ -31,7 +33,9 @@ _HOMES = {
 
 __all__ = [
     "AEGMM",
+    "DEC",
     "GMVAE",
+    "IDEC",
     "MODELS",
     "VAEGMM",
     "Rows",

@@ -22,6 +22,7 @@ CHOICES = {
     "network": ("auto", "mlp", "convolutional", "convolutional_valid"),
     "pretraining": ("autoencoder", "stacked", "vae", None),
     "start": ("gmm", "graph"),
+    "optimiser": ("sgd", "adam"),
     "clusters_from": ("posterior", "latent"),
 }
 COUNTS = {
@@ -35,10 +36,16 @@ COUNTS = {
     "n_samples": 1,
     "n_noise": 1,
     "prior_width": 1,
+    "update_steps": 1,
 }
 AUTOMATIC = ("pretrain_epochs", "epochs", "hold_epochs")
-POSITIVE = ("learning_rate", "likelihood_scale")
-RANGES = {"min_information": (0.0, math.inf), "annealing": (0.0, 1.0)}
+POSITIVE = ("learning_rate", "likelihood_scale", "clustering_rate")
+RANGES = {
+    "min_information": (0.0, math.inf),
+    "annealing": (0.0, 1.0),
+    "tolerance": (0.0, math.inf),
+    "reconstruction_weight": (0.0, math.inf),
+}
 SWITCHES = ("learn_weights",)
 
 
@@ -65,8 +72,10 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
         if name in RANGES:
             least, most = RANGES[name]
             if not (least <= _number(name, value) <= most and math.isfinite(float(value))):
-                limits = f"between {least:g} and {most:g}" if most < math.inf else "0 or more"
-                raise ValueError(f"{name}={value!r} must be {limits}, and finite")
+                limits = (
+                    f"between {least:g} and {most:g}" if most < math.inf else f"at least {least:g}"
+                )
+                raise ValueError(f"{name}={value!r} must be {limits} and finite")
     if not isinstance(estimator.device, str):
         raise TypeError(f"device must be 'auto', 'cpu', 'cuda' or such; got {estimator.device!r}")
     hidden: object = estimator.hidden

@@ -4,7 +4,7 @@ No start ever sees a label.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,30 @@ class Start:
     covariances: Array  # (K, D, D) of the full-covariance mixture
     responsibilities: Array  # (N, K) of the full-covariance mixture
     total_scale: Array  # (D,) standard deviations of the latent over all rows
+
+
+def k_means(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Start:
+    """Start from k-means, the best of `n_init` by the distances within its clusters.
+
+    Parameters
+    ----------
+    latent : array of shape (N, D)
+    n_clusters : int
+    seed : int
+    n_init : int, default=20
+        First choices of centres that are tried.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    latent = np.asarray(latent, dtype=np.float64)
+    with warnings.catch_warnings():
+        # Fewer different rows than clusters leave some without a row.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = KMeans(n_clusters, n_init=n_init, random_state=seed % 2**32).fit(latent)
+    start = from_responsibilities(latent, np.eye(n_clusters)[found.labels_])
+    # A cluster without a row keeps the centre that k-means gave it.
+    return replace(start, means=found.cluster_centers_)
 
 
 def gaussian_mixture(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Start:

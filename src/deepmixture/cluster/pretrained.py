@@ -14,7 +14,11 @@ from deepmixture.likelihoods import Gaussian
 from deepmixture.models import autoencoder
 
 Find = Callable[..., starts.Start]
-STARTS: dict[str, Find] = {"gmm": starts.gaussian_mixture, "graph": starts.neighbour_graph}
+STARTS: dict[str, Find] = {
+    "kmeans": starts.k_means,
+    "gmm": starts.gaussian_mixture,
+    "graph": starts.neighbour_graph,
+}
 
 
 class Pretrained(LatentMixtureEstimator):
@@ -23,7 +27,18 @@ class Pretrained(LatentMixtureEstimator):
     encoder_: nn.Module
 
     def _pretrain(self, x: Tensor, method: str | None) -> None:
-        """Train the networks of `model_` as a representation of the rows x (N, F)."""
+        """Train the networks of `model_` as a representation of the rows x (N, F).
+
+        Raises
+        ------
+        ValueError
+            If "stacked" networks have layers that are not fully connected.
+        """
+        if method == "stacked" and self.network_ != "mlp":
+            raise ValueError(
+                "pretraining='stacked' goes layer by layer through network='mlp'; got "
+                f"network={self.network_!r}"
+            )
         model = self.model_
         parts = (model.encoder, model.head, model.decoder, model.likelihood)
         epochs = self._epochs(self.pretrain_epochs, len(x), at_least=25, steps=2500)

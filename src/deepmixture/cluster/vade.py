@@ -69,11 +69,6 @@ class VaDE(Pretrained):
         self.latent_mixture_ = FullMixture(self.n_clusters, self.n_latent)
 
     def _train(self, x: Tensor) -> None:
-        if self.pretraining == "stacked" and self.network_ != "mlp":
-            raise ValueError(
-                "pretraining='stacked' goes layer by layer through network='mlp'; got "
-                f"network={self.network_!r}"
-            )
         self._pretrain(x, self.pretraining)
         start = self._start(x, STARTS[self.start])
         device = self.hardware_.device
