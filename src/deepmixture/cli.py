@@ -67,7 +67,7 @@ VerboseOption = Annotated[
 @app.command()
 def fit(
     data: DataArgument,
-    model: Annotated[str, typer.Option(help="See `deepmixture models`.")] = "vade",
+    model: Annotated[str, typer.Option(help="A name that `deepmixture models` lists.")] = "vade",
     clusters: Annotated[int | None, typer.Option(help="Number of clusters.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same labels.")] = 0,
     out: Annotated[
@@ -78,7 +78,7 @@ def fit(
         str | None, typer.Option(help="image, table, embedding or counts; found out by default.")
     ] = None,
     likelihood: Annotated[
-        str | None, typer.Option(help="bernoulli, gaussian or gaussian_fixed.")
+        str | None, typer.Option(help="bernoulli, gaussian, ...; of the kind by default.")
     ] = None,
     network: Annotated[
         str | None, typer.Option(help="mlp, convolutional or convolutional_valid.")
@@ -188,8 +188,9 @@ def predict(
     """Assign the rows of DATA to the clusters of RUN.
 
     The table has a line for each row: its label and probability, the
-    probability of every cluster (responsibility_0, ...) and a bound on the
-    log density, which is low where a row is unlike all others.
+    probability of every cluster (responsibility_0, ...) and, of a model
+    that has one, a bound on the log density, which is low where a row is
+    unlike all others.
 
     [bold]Examples[/bold]
 
@@ -225,6 +226,8 @@ def sample(
 ) -> None:
     """Draw new rows from the model of RUN, in the units of the data.
 
+    A model that can draw none, such as DEC, says so.
+
     [bold]Examples[/bold]
 
     \b
@@ -242,6 +245,9 @@ def sample(
     from deepmixture import load
 
     estimator: LatentMixtureEstimator = load(run / run_folder.MODEL)
+    if "sample" in estimator.cannot:
+        name = type(estimator).__name__
+        raise ValueError(f"{name} cannot draw rows: {estimator.cannot['sample']}")
     x, labels = estimator.sample(n, cluster=cluster, random_state=seed)
     if out.suffix.lower() == ".csv":
         flat = x.reshape(len(x), -1)
@@ -371,17 +377,20 @@ def models(verbose: VerboseOption = False) -> None:
 
     \b
     [cyan]deepmixture models[/cyan]
-    [cyan]deepmixture models --verbose[/cyan]  (with the parameters that --set takes)
+    [cyan]deepmixture models --verbose[/cyan]  (what --set takes, and what a model cannot do)
     """
     from deepmixture import MODELS
 
     console = _console()
+    width = max(map(len, MODELS))
     for name, estimator in MODELS.items():
         summary = (estimator.__doc__ or "").strip().partition("\n")[0]
-        _say(console, f"{name:<10} {summary}")
+        _say(console, f"{name:<{width}}  {summary}")
         if verbose:
             for parameter, value in estimator().get_params(deep=False).items():
-                _say(console, f"{'':<10} {parameter}={value!r}")
+                _say(console, f"{'':<{width}}  {parameter}={value!r}")
+            for method, why in estimator.cannot.items():
+                _say(console, f"{'':<{width}}  no {method}: {why}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

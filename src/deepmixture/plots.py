@@ -31,6 +31,7 @@ __all__ = [
     "nearest_rows",
     "place",
     "poster",
+    "principal_components",
     "strip",
     "thumbnails",
     "to_pixels",
@@ -56,6 +57,7 @@ PALETTE = (
 
 UMAP_ROWS = 10_000  # more rows cost minutes and show nothing more at this size
 FEWEST_FOR_UMAP = 50
+PRINCIPAL_ROWS = 1_000
 CHUNK = 4096
 
 
@@ -78,12 +80,12 @@ class Result:
         Cluster of each row, from 0 to K - 1.
     responsibilities : array of shape (N, K)
         Probability of each cluster for each row.
-    log_density : array of shape (N,)
-        Bound on log p(x) of each row.
-    latent : array of shape (N, D)
-        Latent mean of each row.
+    log_density : array of shape (N,), or None
+        Bound on log p(x) of each row, of a model that has one.
+    latent : array of shape (N, D), or None
+        Latent mean of each row, of a model that has one.
     samples : array of shape (K, n, F)
-        Rows drawn from each cluster, in original units.
+        Rows drawn from each cluster, in original units; n is 0 for a model that draws none.
     names : tuple of str, optional
         Column names.
     image_shape : tuple of int, optional
@@ -98,14 +100,16 @@ class Result:
         Sentences: what was decided and done to the data.
     source : str
         Where the data came from, in a few words.
+    cannot : dict
+        Methods that the model does not have, such as "sample", and why.
     """
 
     title: str
     rows: np.ndarray
     labels: np.ndarray
     responsibilities: np.ndarray
-    log_density: np.ndarray
-    latent: np.ndarray
+    log_density: np.ndarray | None
+    latent: np.ndarray | None
     samples: np.ndarray
     names: tuple[str, ...] | None = None
     image_shape: ImageShape | None = None
@@ -114,6 +118,7 @@ class Result:
     settings: Mapping[str, object] = field(default_factory=dict)
     decisions: Sequence[str] = field(default_factory=list)
     source: str = ""
+    cannot: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse arrays which do not belong together."""
@@ -126,17 +131,18 @@ class Result:
                 f"expected ({n}, clusters)"
             )
         k = self.responsibilities.shape[1]
-        for name, shape in (("labels", (n,)), ("log_density", (n,))):
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} has shape {getattr(self, name).shape}; expected {shape}")
+        for name, given in (("labels", self.labels), ("log_density", self.log_density)):
+            if given is not None and given.shape != (n,):
+                raise ValueError(f"{name} has shape {given.shape}; expected {(n,)}")
         if self.labels.min() < 0 or self.labels.max() >= k:
             raise ValueError(
                 f"labels run from {self.labels.min()} to {self.labels.max()}; "
                 f"expected 0 to {k - 1}, as responsibilities has {k} columns"
             )
-        if self.latent.ndim != 2 or len(self.latent) != n or self.latent.shape[1] == 0:
-            raise ValueError(f"latent has shape {self.latent.shape}; expected ({n}, dimensions)")
-        if not np.isfinite(self.latent).all():
+        z = self.latent
+        if z is not None and (z.ndim != 2 or len(z) != n or z.shape[1] == 0):
+            raise ValueError(f"latent has shape {z.shape}; expected ({n}, dimensions)")
+        if z is not None and not np.isfinite(z).all():
             raise ValueError("latent holds NaN or infinity; expected finite coordinates")
         if self.samples.ndim != 3 or (self.samples.shape[0], self.samples.shape[2]) != (k, f):
             raise ValueError(f"samples has shape {self.samples.shape}; expected ({k}, n, {f})")
@@ -167,6 +173,8 @@ class Result:
 
 def typical(result: Result, cluster: int, n: int) -> Ints:
     """Choose the rows nearest to the centre of a cluster, among its surer half.
+
+    Without a latent space there is no centre: the surest rows, then.
 
     Parameters
     ----------
@@ -209,11 +217,14 @@ def least_sure(result: Result, cluster: int, n: int) -> Ints:
 
 
 def _members(result: Result, cluster: int) -> tuple[Ints, Floats, Floats]:
-    """Rows of a cluster, their probability, and their standardised distance from its centre."""
+    """Rows of a cluster, their probability, and their standardised distance from its centre.
+
+    Without a latent space the distance is how far a row is from sure.
+    """
     members = np.flatnonzero(result.labels == cluster)
     probability = result.probability[members]
-    if len(members) == 0:
-        return members, probability, probability
+    if len(members) == 0 or result.latent is None:
+        return members, probability, 1.0 - probability
     z = result.latent[members].astype(np.float64)
     weight = probability if probability.sum() > 0 else np.ones(len(members))
     centre = np.average(z, axis=0, weights=weight)
@@ -258,7 +269,36 @@ def _chunks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 # --------------------------------------------------------------------------- the map
 
 
-def place(latent: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Floats, str]:
+def principal_components(result: Result, seed: int = 0) -> Floats:
+    """Coordinates of the rows along their first principal components, 20 at most.
+
+    What is mapped where a model has no latent space. Columns of a table are standardised, as they
+    come in all units. The directions are those of at most 1,000 rows.
+
+    Parameters
+    ----------
+    result : Result
+        The clustering.
+    seed : int
+        Seed of the choice of rows.
+    """
+    rng = np.random.default_rng(seed)
+    few = np.sort(rng.permutation(len(result.rows))[:PRINCIPAL_ROWS])
+    fitted = np.nan_to_num(result.rows[few].astype(np.float64))
+    centre, scale = fitted.mean(axis=0), np.ones(fitted.shape[1])
+    if result.image_shape is None:
+        scale = np.where(fitted.std(axis=0) > 0, fitted.std(axis=0), 1.0)
+    _, _, directions = np.linalg.svd((fitted - centre) / scale, full_matrices=False)
+    found = [
+        ((np.nan_to_num(chunk.astype(np.float64)) - centre) / scale) @ directions[:20].T
+        for _, chunk in _chunks(result.rows)
+    ]
+    return np.concatenate(found)
+
+
+def place(
+    latent: np.ndarray, labels: np.ndarray, seed: int = 0, kind: str = "latent dimension"
+) -> tuple[Floats, str]:
     """Give every row a place on a plane.
 
     Two latent dimensions are shown as they are and a single one as lanes, a lane a cluster.
@@ -273,6 +313,8 @@ def place(latent: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Floats
         Cluster of each row; only used to lay out a single latent dimension.
     seed : int
         Seed of the layout.
+    kind : str
+        What a coordinate is called.
 
     Returns
     -------
@@ -286,10 +328,10 @@ def place(latent: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Floats
     n, d = z.shape
     if d == 1:
         lane = -labels + rng.uniform(-0.36, 0.36, size=n)
-        how = "The one latent dimension runs from left to right; each cluster has a lane."
+        how = f"The one {kind} runs from left to right; each cluster has a lane."
         return np.column_stack([z[:, 0], lane]), how
     if d == 2:
-        return z.copy(), "The two latent dimensions as they are."
+        return z.copy(), f"The two {kind}s as they are."
     fitted = np.arange(n) if n <= UMAP_ROWS else np.sort(rng.permutation(n)[:UMAP_ROWS])
     distinct = len(np.unique(z[fitted], axis=0))
     if distinct < FEWEST_FOR_UMAP:
@@ -298,11 +340,11 @@ def place(latent: np.ndarray, labels: np.ndarray, seed: int = 0) -> tuple[Floats
         plane = np.zeros((n, 2))
         found = (centred @ directions[:2].T)[:, :2]
         plane[:, : found.shape[1]] = found
-        return plane, f"The first two principal components of {d} latent dimensions."
+        return plane, f"The first two principal components of {d} {kind}s."
     plane = np.empty((n, 2))
     plane[fitted] = embedding.umap(z[fitted], 2, seed)
     how = (
-        f"UMAP of {d} latent dimensions. Near points are alike; distances between clusters and "
+        f"UMAP of {d} {kind}s. Near points are alike; distances between clusters and "
         "their areas mean little."
     )
     if len(fitted) < n:

@@ -71,6 +71,11 @@ def _render(result: Result, seed: int) -> str:
         heat=show.heat(),
         cards=[show.card(k) for k in range(result.n_clusters)],
         unlikely=show.unlikely(),
+        cannot=result.cannot,
+        typical="are the surest of their cluster"
+        if result.latent is None
+        else "lie nearest to the centre of their cluster in the latent space",
+        place="rows" if result.latent is None else "latent space",
         tile=show.tile,
         strips=show.strips,
         stages=_stages(result.history),
@@ -128,8 +133,9 @@ class _Shown:
         typical = plots.typical(self.result, k, counts[0])
         unsure = plots.least_sure(self.result, k, counts[1])
         columns = self._most_distinguishing(k)
+        near = "" if self.result.latent is None else "near the centre, "
         groups = [
-            self._group("Most typical", "near the centre, surely members", typical, columns),
+            self._group("Most typical", f"{near}surely members", typical, columns),
             self._group("Least sure", "lowest probability of belonging", unsure, columns),
             self._drawn(k, counts[2], columns),
         ]
@@ -146,12 +152,12 @@ class _Shown:
     def unlikely(self) -> Json | None:
         """Rows with the lowest density."""
         density = self.result.log_density
-        if len(density) < 3 or not np.isfinite(density).any():
+        if density is None or len(density) < 3 or not np.isfinite(density).any():
             return None
         count = 8 if self.kind == "table" else TYPICAL
         rows = np.argsort(np.where(np.isnan(density), np.inf, density), kind="stable")
         columns = self._most_distinguishing(None)
-        return self._group("", "", rows[: min(count, len(rows) // 2)], columns, density=True)
+        return self._group("", "", rows[: min(count, len(rows) // 2)], columns, density)
 
     def _group(
         self,
@@ -159,14 +165,14 @@ class _Shown:
         note: str,
         rows: np.ndarray,
         columns: np.ndarray,
-        density: bool = False,
+        density: np.ndarray | None = None,
     ) -> Json | None:
         if len(rows) == 0:
             return None
         result, group = self.result, {"title": title, "note": note}
         words = [self.word(r) for r in rows.tolist()]
-        if density:
-            labels, values = result.labels[rows], result.log_density[rows]
+        if density is not None:
+            labels, values = result.labels[rows], density[rows]
             words = [
                 f"{self.name(r)} · cluster {k} · log density {_number(v)}"
                 for r, k, v in zip(rows.tolist(), labels, values, strict=True)
@@ -176,9 +182,9 @@ class _Shown:
         if self.kind == "table":
             heads = [self.name(r) for r in rows.tolist()]
             last = [_percent(p) for p in self.probability[rows]]
-            if density:
-                last = [_number(v) for v in result.log_density[rows]]
-            head = "log density" if density else "probability"
+            head = "probability"
+            if density is not None:
+                last, head = [_number(v) for v in density[rows]], "log density"
             return group | self._lines(np.asarray(result.rows[rows]), heads, columns, head, last)
         return group | {"form": "chips", "items": words}
 
@@ -325,7 +331,7 @@ def _tile(shape: Sequence[int]) -> Json:
 def _facts(result: Result, show: _Shown) -> list[Json]:
     n, f = result.rows.shape
     used = int(np.count_nonzero(show.sizes))
-    k, d = result.n_clusters, result.latent.shape[1]
+    k = result.n_clusters
     what = f"{f:,} column{'s' * (f != 1)}"
     if result.image_shape is not None:
         what = " \N{MULTIPLICATION SIGN} ".join(str(s) for s in result.image_shape) + " pixels"
@@ -351,9 +357,12 @@ def _facts(result: Result, show: _Shown) -> list[Json]:
             "name": "cluster size",
             "note": f"{filled.min():,} to {filled.max():,} rows",
         },
-        {"value": f"{d}", "name": "latent dimension" + "s" * (d != 1), "note": ""},
     ]
-    finite = result.log_density[np.isfinite(result.log_density)]
+    if result.latent is not None:
+        d = result.latent.shape[1]
+        facts.append({"value": f"{d}", "name": "latent dimension" + "s" * (d != 1), "note": ""})
+    density = np.empty(0) if result.log_density is None else result.log_density
+    finite = density[np.isfinite(density)]
     if len(finite):
         facts.append(
             {"value": _number(np.median(finite)), "name": "median log density", "note": "of a row"}
@@ -389,7 +398,11 @@ def _sizes(result: Result, show: _Shown) -> list[Json]:
 
 def _map(result: Result, show: _Shown, seed: int) -> tuple[Json, list[str], str]:
     """Pack the map: points in the order of their clusters, as typed arrays in base64."""
-    plane, how = plots.place(result.latent, result.labels, seed)
+    if result.latent is not None:
+        plane, how = plots.place(result.latent, result.labels, seed)
+    else:
+        coordinates = plots.principal_components(result, seed)
+        plane, how = plots.place(coordinates, result.labels, seed, "principal component")
     order = np.argsort(result.labels, kind="stable")
     low, high = plane.min(axis=0), plane.max(axis=0)
     width = np.where(high > low, high - low, 1.0)

@@ -41,12 +41,13 @@ class Source:
 
 
 def assign(estimator: LatentMixtureEstimator, rows: Rows) -> Assignments:
-    """Say of each row its cluster, the probabilities, and the bound on its log density."""
+    """Say of each row its cluster, the probabilities, and the bound on its log density if any."""
     responsibilities = np.asarray(estimator.predict_proba(rows))
+    dense = hasattr(estimator, "score_samples")
     return Assignments(
         labels=responsibilities.argmax(1),
         responsibilities=responsibilities,
-        log_density=np.asarray(estimator.score_samples(rows)),
+        log_density=np.asarray(estimator.score_samples(rows)) if dense else None,
     )
 
 
@@ -106,10 +107,14 @@ def collect(
 
     seed = about["seed"] if isinstance(about["seed"], int) else 0
     n_clusters = assignments.responsibilities.shape[1]
-    samples = [
-        estimator.sample(SAMPLES_PER_CLUSTER, cluster=k, random_state=seed + k)[0]
-        for k in range(n_clusters)
-    ]
+    samples = np.empty((n_clusters, 0, rows.n_features))
+    if hasattr(estimator, "sample"):
+        drawn = [
+            estimator.sample(SAMPLES_PER_CLUSTER, cluster=k, random_state=seed + k)[0]
+            for k in range(n_clusters)
+        ]
+        samples = np.stack([np.asarray(x).reshape(len(x), -1) for x in drawn])
+    encodes = hasattr(estimator, "transform")
     return Result(
         title=f"{about['model']} on {rows.source}",
         rows=rows.values,
@@ -119,8 +124,9 @@ def collect(
         labels=assignments.labels,
         responsibilities=assignments.responsibilities,
         log_density=assignments.log_density,
-        latent=np.asarray(estimator.transform(rows)),
-        samples=np.stack([np.asarray(x).reshape(len(x), -1) for x in samples]),
+        latent=np.asarray(estimator.transform(rows)) if encodes else None,
+        samples=samples,
+        cannot=dict(estimator.cannot),
         history=[dict(record) for record in history],
         settings={
             name: about[name] for name in ("model", "settings", "data", "seconds", "versions")

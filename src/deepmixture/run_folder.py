@@ -47,13 +47,13 @@ class Assignments:
     ----------
     labels : array of shape (N,)
     responsibilities : array of shape (N, K)
-    log_density : array of shape (N,)
-        A lower bound on log p(x).
+    log_density : array of shape (N,), or None
+        A lower bound on log p(x), of a model that has one.
     """
 
     labels: np.ndarray
     responsibilities: np.ndarray
-    log_density: np.ndarray
+    log_density: np.ndarray | None = None
 
     def columns(self, row_names: Sequence[str] | None = None) -> dict[str, Any]:
         """Columns of `labels.parquet`; rows that have a name get a column for it."""
@@ -65,7 +65,8 @@ class Assignments:
         columns["probability"] = self.responsibilities[np.arange(n), self.labels]
         for k in range(self.responsibilities.shape[1]):
             columns[f"responsibility_{k}"] = self.responsibilities[:, k]
-        columns["log_density"] = self.log_density
+        if self.log_density is not None:
+            columns["log_density"] = self.log_density
         return columns
 
 
@@ -234,13 +235,12 @@ def read_assignments(run: Path) -> Assignments:
     path = run / LABELS
     table = read_table(path)
     names = [name for name in table.column_names if name.startswith("responsibility_")]
-    missing = {"label", "log_density"} - set(table.column_names)
-    if missing or not names:
-        raise ValueError(f"{path} was not written by deepmixture: it lacks {sorted(missing)}")
+    if "label" not in table.column_names or not names:
+        missing = "responsibility_0" if "label" in table.column_names else "label"
+        raise ValueError(f"{path} was not written by deepmixture: it lacks the column {missing}")
     responsibilities = np.column_stack([table[f"responsibility_{k}"] for k in range(len(names))])
-    return Assignments(
-        table["label"].to_numpy(), responsibilities, table["log_density"].to_numpy()
-    )
+    density = table["log_density"].to_numpy() if "log_density" in table.column_names else None
+    return Assignments(table["label"].to_numpy(), responsibilities, density)
 
 
 def read_table(path: Path) -> pa.Table:
