@@ -1,5 +1,6 @@
 """The command: what it writes, what it refuses, and what it leaves alone."""
 
+import html
 import json
 import os
 import signal
@@ -234,6 +235,74 @@ def test_samples_come_from_the_cluster_that_was_asked_for(
     table = run_folder.read_table(tmp_path / "new.csv")
     assert table.column_names == ["x0", "x1", "x2", "x3", "x4", "cluster"]
     np.testing.assert_allclose(table["x4"].to_numpy(), x[:, 4], rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def without_density(blobs: Path) -> Path:
+    """A run of a model that has no density and draws no rows."""
+    run = blobs.parent / "dec"
+    assert cli.main(["fit", str(blobs), *SMALL, "--model", "dec", "--out", str(run)]) == 0
+    return run
+
+
+def test_a_model_without_density_predicts_and_reports(
+    blobs: Path, without_density: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = without_density
+    table = pq.read_table(run / "labels.parquet")
+    assert "log_density" not in table.column_names
+    out = tmp_path / "new.csv"
+    assert cli.main(["predict", str(run), str(blobs), "--out", str(out)]) == 0
+    again = run_folder.read_table(out)
+    assert again.column_names == table.column_names
+    assert again["label"].to_pylist() == table["label"].to_pylist()
+    assert cli.main(["report", str(run), "--out", str(tmp_path / "again.html")]) == 0
+    for page in (run / "report.html", tmp_path / "again.html"):
+        text = page.read_text(encoding="utf-8")
+        for missing in ("sample", "score_samples"):
+            assert html.escape(deepmixture.DEC.cannot[missing]) in text
+    np.save(tmp_path / "y.npy", CLASSES)
+    capsys.readouterr()
+    assert cli.main(["score", str(run), "--labels", str(tmp_path / "y.npy")]) == 0
+    assert "accuracy" in scores(capsys.readouterr().out)
+
+
+def test_a_model_that_draws_no_rows_says_why(
+    without_density: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sample", str(without_density), "--out", str(tmp_path / "new.npz")]
+    assert cli.main(words) == 2
+    why = deepmixture.DEC.cannot["sample"]
+    assert complaint(capsys) == f"DEC cannot draw rows: {why}"
+    assert list(tmp_path.iterdir()) == []
+
+
+class Bare(deepmixture.DEC):
+    """A model that has no latent space either."""
+
+    cannot = {**deepmixture.DEC.cannot, "transform": "it <has> no encoder"}  # noqa: RUF012
+
+
+def test_a_model_without_a_latent_space_is_reported(
+    blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(deepmixture.MODELS, "dec", Bare)
+    images = np.load(blobs)[:, :4].reshape(60, 2, 2)
+    np.save(tmp_path / "images.npy", images)
+    run, poster = tmp_path / "run", tmp_path / "poster.png"
+    words = ["fit", str(tmp_path / "images.npy"), *SMALL, "--model", "dec", "--network", "mlp"]
+    assert cli.main([*words, "--out", str(run), "--no-report"]) == 0
+    assert cli.main(["report", str(run), "--poster", str(poster)]) == 0
+    assert poster.exists()
+    assert "it &lt;has&gt; no encoder" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_models_tell_what_they_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--verbose"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    for model in deepmixture.MODELS.values():
+        for method, why in model.cannot.items():
+            assert f"no {method}: {why}" in lines
 
 
 # ------------------------------------------------------------------------- score, report

@@ -72,6 +72,38 @@ def test_typical_is_the_centre_and_least_sure_the_lowest_probability() -> None:
     assert plots.typical(result, 1, 5).tolist() == [4]
 
 
+def test_without_a_latent_space_the_surest_rows_are_typical() -> None:
+    given = vars(make_result(k=2))
+    result = plots.Result(**{**given, "latent": None})
+    mine = np.flatnonzero(result.labels == 0)
+    order = mine[np.argsort(-result.probability[mine], kind="stable")]
+    assert plots.typical(result, 0, 5).tolist() == order[:5].tolist()
+    assert plots.least_sure(result, 0, 5).tolist() == order[::-1][:5].tolist()
+
+
+@pytest.mark.parametrize("kind", ["image", "table"])
+def test_principal_components_keep_the_rows_apart(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "PRINCIPAL_ROWS", 25)
+    given = vars(make_result(n=60, shape=(2, 2)))
+    rows = given["rows"].astype(float)
+    rows[3, 2] = np.nan
+    shape = (2, 2) if kind == "image" else None
+    result = plots.Result(**{**given, "rows": rows, "image_shape": shape})
+    found = plots.principal_components(result)
+    assert found.shape == (60, 4)
+    # All directions of four columns: nothing but a turn, after columns of a table are scaled.
+    known = np.delete(np.arange(60), 3)
+    few = np.sort(np.random.default_rng(0).permutation(60)[:25])
+    scale = 1.0 if shape else np.nan_to_num(rows[few]).std(axis=0)
+    for a, b in ((0, 1), (7, 40), (20, 59)):
+        i, j = known[a], known[b - 1]
+        apart = np.linalg.norm((rows[i] - rows[j]) / scale)
+        assert np.linalg.norm(found[i] - found[j]) == pytest.approx(apart)
+    np.testing.assert_array_equal(found, plots.principal_components(result))
+
+
 def test_an_empty_cluster_has_no_rows() -> None:
     result = make_result(n=2, k=9)
     empty = next(k for k in range(9) if k not in result.labels)

@@ -194,6 +194,37 @@ def test_embeddings_show_row_numbers(tmp_path: Path) -> None:
         assert re.search(rf"\brow {row}\b", page.text.split("nearest to each fresh sample", 1)[1])
 
 
+WHY = {
+    "score_samples": "it has no density",
+    "sample": "it <has> no samples",
+    "transform": "it has no encoder",
+}
+
+
+@pytest.mark.parametrize("kind", ["image", "table", "embedding"])
+def test_what_a_model_cannot_do_is_left_out_or_said(tmp_path: Path, kind: str) -> None:
+    f = 80 if kind == "embedding" else 4
+    rows = np.random.default_rng(0).normal(size=(30, f))
+    shape = (2, 2) if kind == "image" else None
+    bare = {"log_density": None, "latent": None, "samples": np.empty((3, 0, f)), "cannot": WHY}
+    page = written(tmp_path, make(f=f, rows=rows, image_shape=shape, **bare))
+    for why in WHY.values():
+        assert page.text.count(why) == 1
+    assert "latent dimension" not in page.text
+    assert "log density" not in page.text.replace("lowest log density", "")
+    assert "Drawn from the cluster" not in page.text
+    assert "Map of the rows" in page.text
+    assert page.count("card") == 3
+    # The rows still have their places on the map, all of them.
+    points = json.loads(page.scripts["points"])
+    assert sorted(typed(points, "row", "<u4")) == list(range(30))
+    assert len(set(zip(typed(points, "x", "<i2"), typed(points, "y", "<i2"), strict=True))) == 30
+    everything = written(tmp_path, make(f=f, rows=rows, image_shape=shape))
+    for why in WHY.values():
+        assert why not in everything.text
+    assert "Map of the latent space" in everything.text
+
+
 def test_column_means_against_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report.plots, "CHUNK", 7)
     rng = np.random.default_rng(0)

@@ -138,6 +138,11 @@ def test_assignments_and_history_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.responsibilities, given.responsibilities)
     np.testing.assert_array_equal(back.log_density, given.log_density)
 
+    without = run_folder.Assignments(given.labels, responsibilities)
+    assert "log_density" not in without.columns()
+    run_folder.write_table(tmp_path / run_folder.LABELS, without.columns())
+    assert run_folder.read_assignments(tmp_path).log_density is None
+
     history = [
         {"stage": "pretraining", "loss": 2.0},
         {"stage": "training", "loss": 1.0, "kl": 3.0},
@@ -163,6 +168,7 @@ def test_a_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / run_folder.LABELS).write_bytes(b"PAR1 and no more")
     with pytest.raises(ValueError, match="damaged"):
         run_folder.read_assignments(tmp_path)
-    run_folder.write_table(tmp_path / run_folder.LABELS, {"label": [1]})
-    with pytest.raises(ValueError, match="not written by deepmixture"):
-        run_folder.read_assignments(tmp_path)
+    for column, lacking in {"label": "responsibility_0", "responsibility_0": "label"}.items():
+        run_folder.write_table(tmp_path / run_folder.LABELS, {column: [1]})
+        with pytest.raises(ValueError, match=f"not written by deepmixture.* {lacking}"):
+            run_folder.read_assignments(tmp_path)
