@@ -28,6 +28,7 @@ SMALL = {
         deepmixture.VAEGMM(**SMALL),
         deepmixture.DEC(epochs=2, **SMALL),
         deepmixture.IDEC(epochs=2, **SMALL),
+        deepmixture.GMGAN(epochs=2, start="gmm", **SMALL),
     ]
 )
 def test_scikit_learn(estimator: BaseEstimator, check: Callable[[BaseEstimator], None]) -> None:
@@ -35,4 +36,7 @@ def test_scikit_learn(estimator: BaseEstimator, check: Callable[[BaseEstimator],
 
 
 def test_no_estimator_is_forgotten() -> None:
-    assert set(deepmixture.MODELS) == {"vade", "gmvae", "ae-gmm", "vae-gmm", "dec", "idec"}
+    estimators = {
+        name for name in deepmixture.__all__ if hasattr(getattr(deepmixture, name), "fit")
+    }
+    assert {model.__name__ for model in deepmixture.MODELS.values()} == estimators

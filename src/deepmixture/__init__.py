@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepmixture.cluster import AEGMM, DEC, GMVAE, IDEC, VAEGMM, VaDE
+    from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, VAEGMM, VaDE
     from deepmixture.data import Rows, open_rows
     from deepmixture.engine import TrainingDiverged
     from deepmixture.registry import MODELS
@@ -24,6 +24,7 @@ _HOMES = {
     "VAEGMM": "cluster",
     "DEC": "cluster",
     "IDEC": "cluster",
+    "GMGAN": "cluster",
     "MODELS": "registry",
     "Rows": "data",
     "open_rows": "data",
@@ -34,6 +35,7 @@ _HOMES = {
 __all__ = [
     "AEGMM",
     "DEC",
+    "GMGAN",
     "GMVAE",
     "IDEC",
     "MODELS",

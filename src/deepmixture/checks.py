@@ -24,6 +24,7 @@ CHOICES = {
     "start": ("gmm", "graph"),
     "optimiser": ("sgd", "adam"),
     "clusters_from": ("posterior", "latent"),
+    "mixture": ("static", "learned"),
 }
 COUNTS = {
     "n_clusters": 1,
@@ -31,6 +32,7 @@ COUNTS = {
     "pretrain_epochs": 0,
     "epochs": 0,
     "hold_epochs": 0,
+    "classifier_epochs": 0,
     "batch_size": 1,
     "n_init": 1,
     "n_samples": 1,
@@ -38,13 +40,15 @@ COUNTS = {
     "prior_width": 1,
     "update_steps": 1,
 }
-AUTOMATIC = ("pretrain_epochs", "epochs", "hold_epochs")
-POSITIVE = ("learning_rate", "likelihood_scale", "clustering_rate")
+AUTOMATIC = ("pretrain_epochs", "epochs", "hold_epochs", "classifier_epochs")
+POSITIVE = ("learning_rate", "likelihood_scale", "clustering_rate", "mean_range", "latent_scale")
 RANGES = {
     "min_information": (0.0, math.inf),
     "annealing": (0.0, 1.0),
     "tolerance": (0.0, math.inf),
     "reconstruction_weight": (0.0, math.inf),
+    "penalty_weight": (0.0, math.inf),
+    "information_weight": (0.0, math.inf),
 }
 SWITCHES = ("learn_weights",)
 

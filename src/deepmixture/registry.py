@@ -1,8 +1,8 @@
 """The estimators by their names on the command line and in saved models."""
 
-from deepmixture.cluster import AEGMM, DEC, GMVAE, IDEC, VAEGMM, VaDE
+from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, VAEGMM, VaDE
 from deepmixture.estimator import LatentMixtureEstimator
 
 MODELS: dict[str, type[LatentMixtureEstimator]] = {
-    estimator.name: estimator for estimator in (VaDE, GMVAE, AEGMM, VAEGMM, DEC, IDEC)
+    estimator.name: estimator for estimator in (VaDE, GMVAE, AEGMM, VAEGMM, DEC, IDEC, GMGAN)
 }

@@ -1,8 +1,9 @@
 """The public estimators: each one model, in the stages in which its paper trains it."""
 
 from deepmixture.cluster.dec import DEC, IDEC
+from deepmixture.cluster.gmgan import GMGAN
 from deepmixture.cluster.gmvae import GMVAE
 from deepmixture.cluster.mixtures import AEGMM, VAEGMM
 from deepmixture.cluster.vade import VaDE
 
-__all__ = ["AEGMM", "DEC", "GMVAE", "IDEC", "VAEGMM", "VaDE"]
+__all__ = ["AEGMM", "DEC", "GMGAN", "GMVAE", "IDEC", "VAEGMM", "VaDE"]
