@@ -16,7 +16,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # The mathematics: torch and the standard library alone.
 MATHEMATICS = sorted(
     path
-    for name in ("nets", "schedules", "densities", "priors", "likelihoods", "gradients")
+    for name in (
+        "nets",
+        "schedules",
+        "densities",
+        "priors",
+        "latent_tree",
+        "likelihoods",
+        "gradients",
+    )
     if (path := PACKAGE / f"{name}.py").exists()
 ) + sorted((PACKAGE / "models").glob("*.py"))
 

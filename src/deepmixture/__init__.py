@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, VAEGMM, VaDE
+    from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, LTVAE, VAEGMM, VaDE
     from deepmixture.data import Rows, open_rows
     from deepmixture.engine import TrainingDiverged
     from deepmixture.registry import MODELS
@@ -25,6 +25,7 @@ _HOMES = {
     "DEC": "cluster",
     "IDEC": "cluster",
     "GMGAN": "cluster",
+    "LTVAE": "cluster",
     "MODELS": "registry",
     "Rows": "data",
     "open_rows": "data",
@@ -38,6 +39,7 @@ __all__ = [
     "GMGAN",
     "GMVAE",
     "IDEC",
+    "LTVAE",
     "MODELS",
     "VAEGMM",
     "Rows",

@@ -39,9 +39,17 @@ COUNTS = {
     "n_noise": 1,
     "prior_width": 1,
     "update_steps": 1,
+    "search_epochs": 1,
 }
 AUTOMATIC = ("pretrain_epochs", "epochs", "hold_epochs", "classifier_epochs")
-POSITIVE = ("learning_rate", "likelihood_scale", "clustering_rate", "mean_range", "latent_scale")
+POSITIVE = (
+    "learning_rate",
+    "likelihood_scale",
+    "clustering_rate",
+    "mean_range",
+    "latent_scale",
+    "em_decay",
+)
 RANGES = {
     "min_information": (0.0, math.inf),
     "annealing": (0.0, 1.0),

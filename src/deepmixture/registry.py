@@ -1,8 +1,9 @@
 """The estimators by their names on the command line and in saved models."""
 
-from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, VAEGMM, VaDE
+from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, LTVAE, VAEGMM, VaDE
 from deepmixture.estimator import LatentMixtureEstimator
 
 MODELS: dict[str, type[LatentMixtureEstimator]] = {
-    estimator.name: estimator for estimator in (VaDE, GMVAE, AEGMM, VAEGMM, DEC, IDEC, GMGAN)
+    estimator.name: estimator
+    for estimator in (VaDE, GMVAE, AEGMM, VAEGMM, DEC, IDEC, GMGAN, LTVAE)
 }

@@ -3,7 +3,8 @@
 from deepmixture.cluster.dec import DEC, IDEC
 from deepmixture.cluster.gmgan import GMGAN
 from deepmixture.cluster.gmvae import GMVAE
+from deepmixture.cluster.ltvae import LTVAE
 from deepmixture.cluster.mixtures import AEGMM, VAEGMM
 from deepmixture.cluster.vade import VaDE
 
-__all__ = ["AEGMM", "DEC", "GMGAN", "GMVAE", "IDEC", "VAEGMM", "VaDE"]
+__all__ = ["AEGMM", "DEC", "GMGAN", "GMVAE", "IDEC", "LTVAE", "VAEGMM", "VaDE"]
