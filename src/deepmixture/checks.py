@@ -49,7 +49,7 @@ POSITIVE = (
     "mean_range",
     "latent_scale",
     "em_decay",
-)
+,)
 RANGES = {
     "min_information": (0.0, math.inf),
     "annealing": (0.0, 1.0),

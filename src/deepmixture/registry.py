@@ -3,7 +3,8 @@
 from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, LTVAE, VAEGMM, VaDE
 from deepmixture.estimator import LatentMixtureEstimator
 
+PUBLISHED = (VaDE, GMVAE, LTVAE, GMGAN, DEC, IDEC, AEGMM, VAEGMM)
+
 MODELS: dict[str, type[LatentMixtureEstimator]] = {
-    estimator.name: estimator
-    for estimator in (VaDE, GMVAE, AEGMM, VAEGMM, DEC, IDEC, GMGAN, LTVAE)
+    estimator.name: estimator for estimator in PUBLISHED
 }
