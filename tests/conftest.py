@@ -38,7 +38,7 @@ def make() -> Make:
             "precision": "float32",
             "random_state": 0,
         }
-        if name in ("vade", "ltvae"):
+        if name in ("vade", "ltvae", "nvisa"):
             # The graph's library compiles itself at its first use, which takes ten seconds.
             small |= {"epochs": 10, "start": "gmm"}
         if name == "gmvae":

@@ -384,7 +384,7 @@ def test_clusters_far_from_every_row_leave_loss_and_gradients_finite() -> None:
 def test_the_recipe_of_the_paper(make: Make, blobs: np.ndarray, classes: np.ndarray) -> None:
     """From nothing, by the bound alone, with both remedies."""
     recipe = {"pretraining": None, "start": None, "hold_epochs": 0, "epochs": 100}
-    estimator = make("gmvae", **recipe, annealing=0.5, min_information=0.5, n_samples=3)
+    estimator = make("gmvae", **recipe, kl_annealing=0.5, min_information=0.5, n_samples=3)
     estimator.fit(blobs)
     assert {record["stage"] for record in estimator.history_} == {"evidence"}
     assert len(estimator.history_) == 100
@@ -446,8 +446,8 @@ def test_the_network_of_the_paper(make: Make, images: np.ndarray) -> None:
         ({"start": "kmeans"}, ValueError, "start='kmeans'.*'graph', 'gmm', None"),
         ({"n_noise": 0}, ValueError, "n_noise=0 must be at least 1"),
         ({"prior_width": 2.5}, TypeError, "prior_width must be an integer"),
-        ({"annealing": 1.5}, ValueError, "annealing=1.5 must be between 0 and 1"),
-        ({"annealing": "yes"}, TypeError, "annealing must be a number"),
+        ({"kl_annealing": 1.5}, ValueError, "kl_annealing=1.5 must be between 0 and 1"),
+        ({"kl_annealing": "yes"}, TypeError, "kl_annealing must be a number"),
         ({"min_information": -0.5}, ValueError, "min_information=-0.5 must be 0 or more"),
         ({"min_information": float("nan")}, ValueError, "min_information=nan must be"),
         ({"min_information": float("inf")}, ValueError, "min_information=inf must be.*finite"),

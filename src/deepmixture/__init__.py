@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, LTVAE, VAEGMM, VaDE
+    from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, LTVAE, NVISA, VAEGMM, VaDE
     from deepmixture.data import Rows, open_rows
     from deepmixture.engine import TrainingDiverged
     from deepmixture.registry import MODELS
@@ -26,6 +26,7 @@ _HOMES = {
     "IDEC": "cluster",
     "GMGAN": "cluster",
     "LTVAE": "cluster",
+    "NVISA": "cluster",
     "MODELS": "registry",
     "Rows": "data",
     "open_rows": "data",
@@ -41,6 +42,7 @@ __all__ = [
     "IDEC",
     "LTVAE",
     "MODELS",
+    "NVISA",
     "VAEGMM",
     "Rows",
     "TrainingDiverged",

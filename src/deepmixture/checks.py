@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepmixture import data, likelihoods, nets
+from deepmixture import data, gradients, likelihoods, nets
 
 if TYPE_CHECKING:
     from deepmixture.estimator import LatentMixtureEstimator
@@ -23,6 +23,8 @@ CHOICES = {
     "pretraining": ("autoencoder", "stacked", "vae", None),
     "start": ("gmm", "graph"),
     "optimiser": ("sgd", "adam"),
+    "gradient": gradients.NAMES,
+    "annealing": ("geometric", "halving", None),
     "clusters_from": ("posterior", "latent"),
     "mixture": ("static", "learned"),
 }
@@ -33,6 +35,7 @@ COUNTS = {
     "epochs": 0,
     "hold_epochs": 0,
     "classifier_epochs": 0,
+    "halving_epochs": 1,
     "batch_size": 1,
     "n_init": 1,
     "n_samples": 1,
@@ -41,7 +44,7 @@ COUNTS = {
     "update_steps": 1,
     "search_epochs": 1,
 }
-AUTOMATIC = ("pretrain_epochs", "epochs", "hold_epochs", "classifier_epochs")
+AUTOMATIC = ("pretrain_epochs", "epochs", "hold_epochs", "classifier_epochs", "halving_epochs")
 POSITIVE = (
     "learning_rate",
     "likelihood_scale",
@@ -49,10 +52,14 @@ POSITIVE = (
     "mean_range",
     "latent_scale",
     "em_decay",
-,)
+    "scale_floor",
+    "least_scale_floor",
+    "temperature",
+    "least_temperature",
+)
 RANGES = {
     "min_information": (0.0, math.inf),
-    "annealing": (0.0, 1.0),
+    "kl_annealing": (0.0, 1.0),
     "tolerance": (0.0, math.inf),
     "reconstruction_weight": (0.0, math.inf),
     "penalty_weight": (0.0, math.inf),

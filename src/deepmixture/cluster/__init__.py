@@ -5,6 +5,7 @@ from deepmixture.cluster.gmgan import GMGAN
 from deepmixture.cluster.gmvae import GMVAE
 from deepmixture.cluster.ltvae import LTVAE
 from deepmixture.cluster.mixtures import AEGMM, VAEGMM
+from deepmixture.cluster.nvisa import NVISA
 from deepmixture.cluster.vade import VaDE
 
-__all__ = ["AEGMM", "DEC", "GMGAN", "GMVAE", "IDEC", "LTVAE", "VAEGMM", "VaDE"]
+__all__ = ["AEGMM", "DEC", "GMGAN", "GMVAE", "IDEC", "LTVAE", "NVISA", "VAEGMM", "VaDE"]

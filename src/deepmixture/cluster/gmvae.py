@@ -44,7 +44,7 @@ class GMVAE(Pretrained):
         Units of the hidden layer between w and the means and deviations of p(z|w, y).
     n_samples : int, default=1
         Monte Carlo samples of z and w a row.
-    annealing : float, default=0.0
+    kl_annealing : float, default=0.0
         Share of the passes with free responsibilities in which the weight of all divergences
         grows from 0 to 1.
     min_information : float, default=0.5
@@ -77,7 +77,7 @@ class GMVAE(Pretrained):
     n_noise: int = 10
     prior_width: int = 500
     n_samples: int = 1
-    annealing: float = 0.0
+    kl_annealing: float = 0.0
     min_information: float = 0.5
     learn_weights: bool = False
 
@@ -113,7 +113,7 @@ class GMVAE(Pretrained):
             # Let go at full rate, and the first noisy steps undo part of the start.
             rate = schedules.cosine(0.3 * self.learning_rate, 0.003 * self.learning_rate)
         whole = schedules.constant(1.0)
-        grows = schedules.linear(0.0, 1.0, until=self.annealing) if self.annealing else whole
+        grows = schedules.linear(0.0, 1.0, until=self.kl_annealing) if self.kl_annealing else whole
         stage = engine.Stage("evidence", epochs, rate, self.batch_size, {"kl_weight": grows})
         self._run_stage(self.model_, [x], stage)
 
