@@ -23,7 +23,7 @@ SMALL = {
 @parametrize_with_checks(
     [
         deepmixture.VaDE(epochs=2, **SMALL),
-        deepmixture.GMVAE(epochs=2, **SMALL),
+        deepmixture.GMVAE(epochs=6, **SMALL),
         deepmixture.AEGMM(**SMALL),
         deepmixture.VAEGMM(**SMALL),
         deepmixture.DEC(epochs=2, **SMALL),

@@ -448,7 +448,7 @@ def test_the_network_of_the_paper(make: Make, images: np.ndarray) -> None:
         ({"prior_width": 2.5}, TypeError, "prior_width must be an integer"),
         ({"kl_annealing": 1.5}, ValueError, "kl_annealing=1.5 must be between 0 and 1"),
         ({"kl_annealing": "yes"}, TypeError, "kl_annealing must be a number"),
-        ({"min_information": -0.5}, ValueError, "min_information=-0.5 must be 0 or more"),
+        ({"min_information": -0.5}, ValueError, "min_information=-0.5 must be at least 0"),
         ({"min_information": float("nan")}, ValueError, "min_information=nan must be"),
         ({"min_information": float("inf")}, ValueError, "min_information=inf must be.*finite"),
         ({"learn_weights": 1}, TypeError, "learn_weights must be True or False; got 1"),
