@@ -28,6 +28,7 @@ SMALL = {
         deepmixture.VAEGMM(**SMALL),
         deepmixture.DEC(epochs=2, **SMALL),
         deepmixture.IDEC(epochs=2, **SMALL),
+        deepmixture.N2D(**SMALL),
         deepmixture.NVISA(epochs=2, **SMALL),
         deepmixture.LTVAE(epochs=2, start="gmm", **SMALL),
         deepmixture.GMGAN(epochs=2, start="gmm", **SMALL),

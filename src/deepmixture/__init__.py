@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, LTVAE, NVISA, VAEGMM, VaDE
+    from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, LTVAE, N2D, NVISA, VAEGMM, VaDE
     from deepmixture.data import Rows, open_rows
     from deepmixture.engine import TrainingDiverged
     from deepmixture.registry import MODELS
@@ -27,6 +27,7 @@ _HOMES = {
     "GMGAN": "cluster",
     "LTVAE": "cluster",
     "NVISA": "cluster",
+    "N2D": "cluster",
     "MODELS": "registry",
     "Rows": "data",
     "open_rows": "data",
@@ -42,6 +43,7 @@ __all__ = [
     "IDEC",
     "LTVAE",
     "MODELS",
+    "N2D",
     "NVISA",
     "VAEGMM",
     "Rows",

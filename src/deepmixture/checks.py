@@ -43,8 +43,18 @@ COUNTS = {
     "prior_width": 1,
     "update_steps": 1,
     "search_epochs": 1,
+    "n_manifold": 1,
+    "n_neighbors": 2,
+    "n_embedded": 2,
 }
-AUTOMATIC = ("pretrain_epochs", "epochs", "hold_epochs", "classifier_epochs", "halving_epochs")
+AUTOMATIC = (
+    "pretrain_epochs",
+    "epochs",
+    "hold_epochs",
+    "classifier_epochs",
+    "halving_epochs",
+    "n_manifold",
+)
 POSITIVE = (
     "learning_rate",
     "likelihood_scale",

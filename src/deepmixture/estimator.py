@@ -220,6 +220,8 @@ class LatentMixtureEstimator(
         self.scaling_ = self._choose_scaling(rows)
         self.hardware_ = engine.choose_hardware(self.device, self.precision)
         self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        for fact in self.facts:
+            self.__dict__.pop(fact, None)  # of an earlier fit
         self.history_: list[engine.Record] = []
         self.timings_: dict[str, float] = {}
         self.interrupted_ = False

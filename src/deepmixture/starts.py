@@ -96,11 +96,9 @@ def neighbour_graph(latent: Array, n_clusters: int, seed: int, n_init: int = 20)
     """
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
-    few = np.sort(rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False))
-    if len(np.unique(latent[few], axis=0)) < max(FEWEST_FOR_GRAPH, 2 * n_clusters):
+    few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)
+    if not len(few):
         return gaussian_mixture(latent, n_clusters, seed, n_init)
-    width = min(10, latent.shape[1])
-    places = umap(latent[few], width, seed, n_neighbors=20, min_dist=0.0)
     mixture = most_informative(places, n_clusters, rng, n_init)
     known = mixture.predict_proba(places)
     responsibilities = np.empty((len(latent), n_clusters))
@@ -110,6 +108,30 @@ def neighbour_graph(latent: Array, n_clusters: int, seed: int, n_init: int = 20)
         found = between_neighbours(latent[few], known, latent[rest], n_neighbors=10)
         responsibilities[rest] = found
     return from_responsibilities(latent, responsibilities)
+
+
+def manifold(
+    latent: Array,
+    n_clusters: int,
+    width: int,
+    seed: int,
+    rng: np.random.Generator,
+    n_rows: int = TRIAL_ROWS,
+    n_neighbors: int = 20,
+) -> tuple[NDArray[np.int64], Array]:
+    """Embed at most `n_rows` rows of the latent by UMAP.
+
+    Returns
+    -------
+    rows : array of shape (n,)
+        Which rows were embedded: none where fewer than 50 differ, or two a cluster, and there is
+        no graph to speak of.
+    places : array of shape (n, width)
+    """
+    few = np.sort(rng.choice(len(latent), min(len(latent), n_rows), replace=False))
+    if len(np.unique(latent[few], axis=0)) < max(FEWEST_FOR_GRAPH, 2 * n_clusters):
+        return few[:0], np.empty((0, width))
+    return few, umap(latent[few], width, seed, n_neighbors=n_neighbors, min_dist=0.0)
 
 
 def most_informative(

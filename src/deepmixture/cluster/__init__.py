@@ -5,7 +5,8 @@ from deepmixture.cluster.gmgan import GMGAN
 from deepmixture.cluster.gmvae import GMVAE
 from deepmixture.cluster.ltvae import LTVAE
 from deepmixture.cluster.mixtures import AEGMM, VAEGMM
+from deepmixture.cluster.n2d import N2D
 from deepmixture.cluster.nvisa import NVISA
 from deepmixture.cluster.vade import VaDE
 
-__all__ = ["AEGMM", "DEC", "GMGAN", "GMVAE", "IDEC", "LTVAE", "NVISA", "VAEGMM", "VaDE"]
+__all__ = ["AEGMM", "DEC", "GMGAN", "GMVAE", "IDEC", "LTVAE", "N2D", "NVISA", "VAEGMM", "VaDE"]
