@@ -240,6 +240,8 @@ def test_only_the_structured_form_knows_y() -> None:
 
 def test_a_fresh_head_leaves_the_pretrained_mean() -> None:
     head, features = ClusterHead(5, 2, K), torch.randn(N_ROWS, 5)
+    nn.init.normal_(head.raw_scale.weight)
+    nn.init.normal_(head.change.weight[2:])
     head.start_scale(torch.tensor([1e-3, 40.0]))
     head.floor.fill_(0.5)
     y = torch.eye(K)[:, None].expand(K, N_ROWS, K)

@@ -76,6 +76,9 @@ class ClusterHead(nn.Module):
     @torch.no_grad()
     def start_scale(self, scale: Tensor) -> None:
         """Give every row the scale (D,), above the floor, until training says otherwise."""
+        self.raw_scale.weight.zero_()
+        self.change.weight[len(scale) :].zero_()
+        self.change.bias[len(scale) :].zero_()
         # The inverse of softplus; its plain form log(exp(.) - 1) overflows.
         self.raw_scale.bias.copy_(scale + torch.log(-torch.expm1(-scale)))
 
