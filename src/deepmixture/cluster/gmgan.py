@@ -1,6 +1,7 @@
 """The estimator GMGAN."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Literal
@@ -115,9 +116,8 @@ class GMGAN(Pretrained):
             model.prior.start(*full(self._start(x, STARTS[self.start])))
             model.discriminator[0].load_state_dict(model.encoder.state_dict())
             # A discriminator that knows nothing yet would lead a generator that knows much astray.
-            self._run_adversarial(
-                "discriminator", gmgan.HeldGenerator(model), x, epochs // 20, rate
-            )
+            first = math.ceil(epochs / 20)
+            self._run_adversarial("discriminator", gmgan.HeldGenerator(model), x, first, rate)
         self._run_adversarial("adversarial", model, x, epochs, rate)
         after = epochs // 4 if self.classifier_epochs == "auto" else self.classifier_epochs
         falling = schedules.cosine(self.learning_rate, 0.01 * self.learning_rate)
