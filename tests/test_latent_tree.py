@@ -304,6 +304,22 @@ def test_no_variance_is_below_the_floor() -> None:
     assert (variances[:, 1] > 0.5).all()
 
 
+def test_many_rows_are_taken_in_parts_that_weigh_the_same() -> None:
+    structure = STRUCTURES["fork"]
+    z = torch.randn(25_000, 5, dtype=torch.float64) + torch.arange(25_000)[:, None] / 1e4
+    r = [(z[:, :k] * 2).softmax(1) for k in structure.n_states]
+    tree = LatentTree(structure).double()
+    tree.start(z, r, floor=1e-6)
+    torch.testing.assert_close(tree.joint_1, r[0].T @ r[1] / 25_000)
+    for pouch in tree.pouches:
+        weight = r[pouch.facet] / r[pouch.facet].sum(0)
+        part = z[:, pouch.dimensions]
+        torch.testing.assert_close(pouch.loc, weight.T @ part)
+        second = torch.einsum("nk,nd,ne->kde", weight, part, part)
+        expected = second - pouch.loc[:, :, None] * pouch.loc[:, None, :]
+        torch.testing.assert_close(pouch.covariance, expected)
+
+
 def test_the_criterion_counts_every_free_number() -> None:
     # Two free numbers of p(Y_0), 3 rows of p(Y_1|Y_0), 3 x (5 + 2) of pouches, 2 x 2.
     structure = Structure((3, 2), (-1, 0), (((0, 2), (3,)), ((1,),)))

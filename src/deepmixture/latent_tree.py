@@ -23,6 +23,7 @@ from deepmixture.priors import Mixture
 
 Pouches = tuple[tuple[int, ...], ...]
 SMALLEST = 1e-10
+CHUNK = 10_000
 
 
 @dataclass(frozen=True)
@@ -243,11 +244,15 @@ class LatentTree(Mixture):
     def start(self, z: Tensor, responsibilities: Sequence[Tensor], floor: float) -> None:
         """Take the moments of rows z (N, D) under responsibilities (N, K_f) of each facet."""
         self.floor.fill_(floor)
-        parents = self.structure.parents
-        pairs = [responsibilities[0].unsqueeze(-2)]
-        for r, parent in zip(responsibilities[1:], parents[1:], strict=True):
-            pairs.append(responsibilities[parent].unsqueeze(-1) * r.unsqueeze(-2))
-        self._move(z, pairs, 1.0)
+        seen = 0
+        for rows in torch.arange(len(z), device=z.device).split(CHUNK):
+            r = [facet[rows] for facet in responsibilities]
+            pairs = [r[0].unsqueeze(-2)]
+            for own, parent in zip(r[1:], self.structure.parents[1:], strict=True):
+                pairs.append(r[parent].unsqueeze(-1) * own.unsqueeze(-2))
+            seen += len(rows)
+            # A step as large as their share of the rows so far: every row weighs the same.
+            self._move(z[rows], pairs, len(rows) / seen)
 
     @torch.no_grad()
     def update(self, z: Tensor, step: float = 1.0, log_r: Tensor | None = None) -> Tensor:
