@@ -244,15 +244,14 @@ class LatentTree(Mixture):
     def start(self, z: Tensor, responsibilities: Sequence[Tensor], floor: float) -> None:
         """Take the moments of rows z (N, D) under responsibilities (N, K_f) of each facet."""
         self.floor.fill_(floor)
-        seen = 0
-        for rows in torch.arange(len(z), device=z.device).split(CHUNK):
+        for first in range(0, len(z), CHUNK):
+            rows = slice(first, first + CHUNK)
             r = [facet[rows] for facet in responsibilities]
             pairs = [r[0].unsqueeze(-2)]
             for own, parent in zip(r[1:], self.structure.parents[1:], strict=True):
                 pairs.append(r[parent].unsqueeze(-1) * own.unsqueeze(-2))
-            seen += len(rows)
             # A step as large as their share of the rows so far: every row weighs the same.
-            self._move(z[rows], pairs, len(rows) / seen)
+            self._move(z[rows], pairs, len(r[0]) / (first + len(r[0])))
 
     @torch.no_grad()
     def update(self, z: Tensor, step: float = 1.0, log_r: Tensor | None = None) -> Tensor:

@@ -137,7 +137,7 @@ class LTVAE(Pretrained):
         structure = self._one_facet()
         others: list[Tensor] = []
         if self.facets != "one":
-            found = self._main_first(self._first_structure(z), z)
+            found = self._first_structure(z)
             structure = found.structure
             others = [log_q.exp().float() for log_q in found.facets(z.double())[1:]]
         states = (self.n_clusters, *structure.n_states[1:])
@@ -157,24 +157,21 @@ class LTVAE(Pretrained):
         return r
 
     def _first_structure(self, z: Tensor) -> LatentTree:
+        """Find the facets; the main one is the root."""
         self._callback.begin("search", 1, 1)
         search = self._search(z)
         with config_context(array_api_dispatch=False):
-            if self.facets == "search":
-                return search.grow()
-            if isinstance(self.facets, int):
-                return search.partitioned(search.groups(self.facets))
-            return search.partitioned(cast(Sequence[Sequence[int]], self.facets))
-
-    def _main_first(self, tree: LatentTree, z: Tensor) -> LatentTree:
-        """Make the main facet the root: the one whose states tell most about the rows."""
-        search = self._search(z)
+            if not isinstance(self.facets, str | numbers.Integral):
+                return search.partitioned(self.facets)
+            if isinstance(self.facets, str):
+                tree = search.grow()
+            else:
+                tree = search.partitioned(search.groups(int(self.facets)))
         facets = search.read(tree)
-        if self.facets == "search" or isinstance(self.facets, int):
-            told = [starts.mutual_information(facet.responsibilities.numpy()) for facet in facets]
-            main = facets.pop(int(np.argmax(told)))
-            facets.insert(0, main)
-        return search.tree(facets)
+        # The main facet is the one whose states tell most about the rows.
+        told = [starts.mutual_information(facet.responsibilities.numpy()) for facet in facets]
+        main = facets.pop(int(np.argmax(told)))
+        return search.tree([main, *facets])
 
     def _improve_tree(self, x: Tensor) -> None:
         """Look for a better tree around the present one; its main facet stays the main one."""
