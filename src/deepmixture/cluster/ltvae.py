@@ -161,10 +161,10 @@ class LTVAE(Pretrained):
         self._callback.begin("search", 1, 1)
         search = self._search(z)
         with config_context(array_api_dispatch=False):
-            if not isinstance(self.facets, str | numbers.Integral):
-                return search.partitioned(self.facets)
-            if isinstance(self.facets, str):
+            if self.facets == "search":
                 tree = search.grow()
+            elif isinstance(self.facets, Sequence):
+                return search.partitioned(cast(Sequence[Sequence[int]], self.facets))
             else:
                 tree = search.partitioned(search.groups(int(self.facets)))
         facets = search.read(tree)
