@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
+from benchmarks.baselines import BASELINES
 from benchmarks.hardware import circumstances
 from benchmarks.sharing import saved, share_beginnings
-from deepmixture import MODELS, Rows, open_rows
+from deepmixture import MODELS, Rows, TrainingDiverged, open_rows
 from deepmixture.label_files import read_labels
 from deepmixture.metrics import score_clustering
 
@@ -32,41 +33,87 @@ def run_table(table: str, only: list[str] | None, seeds: list[int] | None) -> No
     for seed in seeds or settings["seeds"]:
         for name in only or settings["runs"]:
             target = HERE / "results" / table / f"{name}-seed{seed}.json"
-            if not target.exists():
-                result = run_one(settings, settings["runs"][name], seed)
+            if not target.exists() and claim(target):
+                try:
+                    result = run_one(settings, settings["runs"][name], seed)
+                finally:
+                    claim_of(target).unlink(missing_ok=True)
                 write(target, {"table": table, "run": name, **result})
-                shown = {key: round(value, 4) for key, value in result["scores"]["all"].items()}
-                print(f"{name} seed {seed}: {shown}", flush=True)
+                print(f"{name} seed {seed}: {shown(result)}", flush=True)
+
+
+def shown(result: dict[str, Any]) -> str:
+    """Return the line that says how a run ended."""
+    if "failed" in result:
+        return f"failed: {result['failed']}"
+    scores = result["scores"]["all"]
+    return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+
+
+def claim_of(target: Path) -> Path:
+    """Return the file that says which process works on a run."""
+    return target.with_suffix(".claim")
+
+
+def claim(target: Path) -> bool:
+    """Take a run, unless a living process has taken it: several may work on one table."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file = claim_of(target)
+    for _ in range(2):
+        try:
+            with file.open("x") as stream:
+                stream.write(str(os.getpid()))
+            return True
+        except FileExistsError:
+            owner = file.read_text().strip()
+            if not owner or (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+                return False
+            file.unlink(missing_ok=True)
+    return False
 
 
 def run_one(settings: dict[str, Any], run: dict[str, Any], seed: int) -> dict[str, Any]:
     """Fit one estimator and score it; the labels are opened after the fit."""
     rows = load_rows(settings)
-    estimator = MODELS[run["model"]](settings["n_clusters"], random_state=seed)
-    estimator.set_params(**run["parameters"])
+    models = {**MODELS, **BASELINES}
+    estimator = models[run["model"]](run.get("n_clusters", settings["n_clusters"]))
+    estimator.set_params(random_state=seed, **run.get("parameters", {}))
+    facts = {
+        "seed": seed,
+        "model": run["model"],
+        "parameters": estimator.get_params(deep=False),
+        "n_rows": len(rows),
+        "fitted_on": settings["title"],
+    }
     saved[0] = 0.0
     began = time.perf_counter()
-    estimator.fit(rows)
+    try:
+        estimator.fit(rows)
+    except TrainingDiverged as error:
+        # A row of a table that diverges is a result, and never lost.
+        return {**facts, "failed": str(error), **circumstances()}
     seconds = time.perf_counter() - began + saved[0]
 
     classes = load_classes(settings)
     parts = {"all": slice(None)}
     if n_train := settings.get("n_train"):
         parts |= {"train": slice(0, n_train), "test": slice(n_train, None)}
+    history = getattr(estimator, "history_", [{}])
+    probable = estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else None
     return {
-        "seed": seed,
-        "model": run["model"],
-        "parameters": estimator.get_params(deep=False),
-        "n_rows": len(rows),
-        "fitted_on": settings["title"],
+        **facts,
         "scores": {
-            part: score_clustering(classes[index], estimator.labels_[index])
+            part: score_clustering(
+                classes[index],
+                estimator.labels_[index],
+                None if probable is None else probable[index],
+            )
             for part, index in parts.items()
         },
         "wall_seconds": seconds,
-        "stage_seconds": estimator.timings_,
-        "epochs": estimator.n_iter_,
-        "last_epoch": estimator.history_[-1],
+        "stage_seconds": getattr(estimator, "timings_", {}),
+        "epochs": getattr(estimator, "n_iter_", 0),
+        "last_epoch": history[-1],
         **circumstances(),
     }
 
