@@ -1,5 +1,6 @@
 # make demo    cluster the digits that ship with scikit-learn and show the report's path
 # make test    lint, types and tests
+# make bench-TABLE   run a table of the benchmarks, going on where it stopped, and write the pages
 # The environment lives in .venv and is made again only when the dependencies change.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types pytest bench clean
+.PHONY: help demo test lint types pytest clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -31,8 +32,9 @@ types: $(STAMP)
 pytest: $(STAMP)
 	.venv/bin/pytest -q
 
-bench: $(STAMP)
-	.venv/bin/python -m benchmarks
+bench-%: $(STAMP)
+	.venv/bin/python -m benchmarks run $*
+	.venv/bin/python -m benchmarks table
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache $(DEMO_RUN)
