@@ -137,7 +137,7 @@ def convolutional_valid_pair(
 ) -> tuple[nn.Module, nn.Module]:
     """The convolutional network of GMVAE: 6x6 twice without padding, 4x4 at stride 2, and back.
 
-    Dilokthanakul et al. (2016), appendix B: batch normalisation after each convolution. The
+    Dilokthanakul et al. (2016), appendix: batch normalisation after each convolution. The
     fully connected layers have none here, so that a batch may be a single row.
 
     Parameters

@@ -4,15 +4,15 @@ Dilokthanakul, Mediano, Garnelo, Lee, Salimbeni, Arulkumaran & Shanahan (2016), 
 clustering with Gaussian mixture variational autoencoders", arXiv:1611.02648. Letters here and
 there: the cluster y is the paper's z, the latent z its x, the data x its y; the noise w is its w.
 
-Generative model (equations 1a to 1d), w the variety within a cluster::
+Generative model (section 3), w the variety within a cluster::
 
     y ~ Cat(pi)    w ~ N(0, I)    z | w, y ~ N(mu_y(w), sigma_y(w)²)    x | z ~ p(x | decoder(z))
 
-Inference model (equations 2 and 3)::
+Inference model::
 
     q(z|x) = N(mu~(x), sigma~(x)²)    q(w|x) = N(nu~(x), tau~(x)²)    q(y|z, w) = p(y|z, w)
 
-Evidence lower bound (equation 4), each term named as it is logged::
+Evidence lower bound, each term named as it is logged::
 
     L(x) =   E_q(z|x)[ log p(x|z) ]                                           reconstruction
            - E_q(z|x)q(w|x)[ sum_y p(y|z, w) KL(q(z|x) || p(z|w, y)) ]        conditional_prior
