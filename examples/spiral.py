@@ -86,7 +86,7 @@ def main(target: Path) -> None:
         pretraining=None,
         start=None,
         epochs=100,
-        annealing=0.3,
+        kl_annealing=0.3,
         min_information=1.8,
         random_state=0,
         verbose=True,
