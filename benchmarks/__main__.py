@@ -27,7 +27,9 @@ HERE = Path(__file__).resolve().parent
 DIGITS = "sklearn:digits"
 
 
-def run_table(table: str, only: list[str] | None, seeds: list[int] | None) -> None:
+def run_table(
+    table: str, only: list[str] | None, seeds: list[int] | None, keep: Path | None
+) -> None:
     """Fit every run of a table for every seed and write one results file each."""
     settings = tomllib.loads((HERE / "settings" / f"{table}.toml").read_text())
     for seed in seeds or settings["seeds"]:
@@ -35,7 +37,8 @@ def run_table(table: str, only: list[str] | None, seeds: list[int] | None) -> No
             target = HERE / "results" / table / f"{name}-seed{seed}.json"
             if not target.exists() and claim(target):
                 try:
-                    result = run_one(settings, settings["runs"][name], seed)
+                    kept = keep / f"{table}-{name}-seed{seed}" if keep else None
+                    result = run_one(settings, settings["runs"][name], seed, kept)
                 finally:
                     claim_of(target).unlink(missing_ok=True)
                 write(target, {"table": table, "run": name, **result})
@@ -72,7 +75,9 @@ def claim(target: Path) -> bool:
     return False
 
 
-def run_one(settings: dict[str, Any], run: dict[str, Any], seed: int) -> dict[str, Any]:
+def run_one(
+    settings: dict[str, Any], run: dict[str, Any], seed: int, keep: Path | None
+) -> dict[str, Any]:
     """Fit one estimator and score it; the labels are opened after the fit."""
     rows = load_rows(settings)
     models = {**MODELS, **BASELINES}
@@ -93,6 +98,8 @@ def run_one(settings: dict[str, Any], run: dict[str, Any], seed: int) -> dict[st
         # A row of a table that diverges is a result, and never lost.
         return {**facts, "failed": str(error), **circumstances()}
     seconds = time.perf_counter() - began + saved[0]
+    if keep and hasattr(estimator, "save"):
+        estimator.save(keep)
 
     classes = load_classes(settings)
     parts = {"all": slice(None)}
@@ -158,6 +165,10 @@ def main() -> None:
     run.add_argument("--seeds", nargs="*", type=int)
     run.add_argument("--threads", type=int, help="threads of the matrix products")
     run.add_argument("--share", type=Path, help="folder in which runs share their beginnings")
+    run.add_argument("--keep", type=Path, help="folder in which the fitted models are kept")
+    figures = commands.add_parser("figures", help="draw samples and latents of a kept model")
+    figures.add_argument("model", type=Path)
+    figures.add_argument("table")
     commands.add_parser("table", help="write docs/benchmarks.md from the results files")
     arguments = parser.parse_args()
     if arguments.command == "run":
@@ -165,7 +176,15 @@ def main() -> None:
             torch.set_num_threads(arguments.threads)
         if arguments.share:
             share_beginnings(arguments.share)
-        run_table(arguments.table, arguments.only, arguments.seeds)
+        run_table(arguments.table, arguments.only, arguments.seeds, arguments.keep)
+    elif arguments.command == "figures":
+        from benchmarks.figures import draw_figures
+
+        torch.set_num_threads(1)
+        settings = tomllib.loads((HERE / "settings" / f"{arguments.table}.toml").read_text())
+        target = HERE.parent / "docs" / "images"
+        for file in draw_figures(arguments.model, load_rows(settings), target):
+            print(file)
     else:
         from benchmarks.tables import write_page
 
