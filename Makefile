@@ -1,6 +1,7 @@
 # make demo    cluster the digits that ship with scikit-learn and show the report's path
 # make test    lint, types and tests
-# make bench-TABLE   run a table of the benchmarks, going on where it stopped, and write the pages
+# make bench-TABLE   run a table of the benchmarks, going on where it stopped, and write the pages;
+#              RUN="--only vade --seeds 0 --threads 1" says which runs and how
 # The environment lives in .venv and is made again only when the dependencies change.
 
 PYTHON ?= python3
@@ -33,7 +34,7 @@ pytest: $(STAMP)
 	.venv/bin/pytest -q
 
 bench-%: $(STAMP)
-	.venv/bin/python -m benchmarks run $*
+	.venv/bin/python -m benchmarks run $* $(RUN)
 	.venv/bin/python -m benchmarks table
 
 clean:

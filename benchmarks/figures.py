@@ -1,78 +1,155 @@
-"""Pictures of a fitted model: samples of each cluster, and latents beside draws of the prior.
+"""Pictures of a fitted model: rows drawn cluster by cluster, and the map of its latent space.
 
-`python -m benchmarks figures MODEL TABLE` reads a model that `run --keep` left behind and the rows of
-its table, and writes docs/images/MODEL-samples.png and docs/images/MODEL-latent.png.
+Rows are drawn by ancestral sampling, y given, then z, then E[x|z]. The map is a t-SNE of encoded
+test rows together with latents drawn from the prior: where the prior is no model of the encoded
+rows, the two parts differ.
 """
 
+import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
-from sklearn.manifold import TSNE
+from PIL import Image, ImageDraw, ImageFont
 
-from deepmixture import Rows, load
+from benchmarks import files
+from benchmarks.hardware import circumstances
+from benchmarks.runner import load_rows
+from deepmixture import Rows, load, plots
+from deepmixture.estimator import LatentMixtureEstimator
 
-COLOURS = [
-    "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
-    "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf",
-]  # fmt: skip
-PER_CLUSTER = 12
-ROWS = 10_000
-SIDE = 900
-
-
-def draw_figures(folder: Path, rows: Rows, target: Path) -> list[Path]:
-    """Write both pictures of the model in `folder` and return their files."""
-    estimator = load(folder)
-    files = []
-    if estimator.image_shape_ is not None:
-        files.append(target / f"{folder.name}-samples.png")
-        sample_sheet(estimator).save(files[-1], optimize=True)
-    files.append(target / f"{folder.name}-latent.png")
-    latent_map(estimator, rows).save(files[-1], optimize=True)
-    return files
+PICTURES = files.HERE.parent / "docs" / "images"
+SEED = 0
+PERPLEXITY = 30.0
+SIDE, MARGIN, TOP, LARGER = 620, 20, 64, 2
 
 
-def sample_sheet(estimator: Any) -> Image.Image:
-    """Return a picture with a row of ancestral samples a cluster."""
-    strips = []
-    for cluster in range(estimator.n_clusters):
-        images, _ = estimator.sample(PER_CLUSTER, cluster=cluster, random_state=cluster)
-        strips.append(np.concatenate(list(images), axis=1))
-    sheet = np.concatenate(strips)
-    if sheet.max() <= 1.0:
-        sheet = 255.0 * sheet
-    picture = Image.fromarray(sheet.clip(0, 255).astype(np.uint8))
-    return picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.LANCZOS)
+def draw(folder: Path, name: str | None, table: str, n_rows: int) -> list[Path]:
+    """Draw the pictures of a saved model on the test rows of a table; return their paths."""
+    estimator = load(folder / "model" if (folder / "model").is_dir() else folder)
+    name = name or folder.resolve().name
+    rows = test_rows(files.read_settings(table), n_rows)
+    labels = estimator.predict(rows)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, Any] = {"name": name, "model": estimator.name, "table": table}
+    facts |= {"parameters": estimator.get_params(deep=False), "n_rows": len(rows)}
+    pictures = []
+    if hasattr(estimator, "sample") and rows.image_shape is not None:
+        pictures.append(PICTURES / f"{name}-samples.png")
+        plots.poster(pictures[-1], drawn_beside(estimator, rows, labels, name))
+    if hasattr(estimator, "transform"):
+        pictures.append(PICTURES / f"{name}-map.png")
+        facts |= draw_map(pictures[-1], estimator, rows, labels)
+    facts["pictures"] = [picture.name for picture in pictures]
+    files.write(files.RESULTS / "figures" / f"{name}.json", facts | circumstances())
+    for picture in pictures:
+        print(picture)
+    return pictures
 
 
-def latent_map(estimator: Any, rows: Rows) -> Image.Image:
-    """Return the t-SNE of the last rows' latents and as many draws of the prior.
+def test_rows(settings: files.Settings, n_rows: int) -> Rows:
+    """Return at most `n_rows` of the test part of a table, or of all where there is no part."""
+    rows = load_rows(settings)
+    test = np.arange(settings.get("n_train", 0), len(rows))
+    if len(test) > n_rows:
+        test = np.sort(np.random.default_rng(SEED).choice(test, n_rows, replace=False))
+    return dataclasses.replace(rows, values=rows.values[test], row_names=None)
 
-    Rows are dots in the colour of their cluster; draws are rings in the colour of theirs.
-    """
-    x = rows.values[-ROWS:]
-    x = x.reshape(-1, *rows.image_shape) if rows.image_shape else x
-    generator = torch.Generator().manual_seed(0)
+
+def drawn_beside(
+    estimator: LatentMixtureEstimator, rows: Rows, labels: np.ndarray, title: str, n: int = 10
+) -> plots.Result:
+    """Draw `n` rows from each cluster, to stand beside the most typical test rows."""
+    drawn = [
+        estimator.sample(n, cluster=cluster, random_state=SEED)[0].reshape(n, -1)
+        for cluster in range(estimator.n_clusters)
+    ]
+    encodes = hasattr(estimator, "transform")
+    return plots.Result(
+        title=title,
+        rows=rows.values,
+        labels=labels,
+        responsibilities=estimator.predict_proba(rows),
+        log_density=None,
+        latent=estimator.transform(rows) if encodes else None,
+        samples=np.stack(drawn),
+        image_shape=rows.image_shape,
+    )
+
+
+def draw_map(
+    target: Path, estimator: LatentMixtureEstimator, rows: Rows, labels: np.ndarray
+) -> dict[str, Any]:
+    """Draw encoded rows and prior samples in one t-SNE, side by side; return what was done."""
+    encoded = estimator.transform(rows)
+    sampled, clusters = prior_samples(estimator, len(rows))
+    began = time.perf_counter()
+    places, divergence = embed(np.concatenate([encoded, sampled]))
+    facts = {
+        "n_prior": len(sampled),
+        "perplexity": PERPLEXITY,
+        "divergence": divergence,
+        "seconds": time.perf_counter() - began,
+    }
+    parts = [(f"{len(encoded):,} encoded test rows, by predicted cluster", labels)]
+    if len(sampled):
+        parts.append((f"{len(sampled):,} samples of the prior, by their cluster", clusters))
+    paint(target, places, parts)
+    return facts
+
+
+def prior_samples(estimator: LatentMixtureEstimator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw clusters and latents z ~ p(z|y) in the space of `transform`; none without a prior."""
+    if not hasattr(estimator, "sample"):
+        return np.empty((0, estimator._n_features_out)), np.empty(0, int)
+    generator = torch.Generator().manual_seed(SEED)
     weights = torch.from_numpy(estimator.weights_)
-    y = torch.multinomial(weights, len(x), replacement=True, generator=generator)
+    y = torch.multinomial(weights, n, replacement=True, generator=generator)
     with torch.inference_mode():
-        drawn = estimator._sample_latent(y, generator).numpy()
-    latent = np.concatenate([estimator.transform(x), drawn])
-    places = TSNE(init="pca", random_state=0, n_jobs=1).fit_transform(latent)
+        z = estimator._mixture().cpu().sample(y, generator)
+    return z.numpy(), y.numpy()
+
+
+def embed(latent: np.ndarray) -> tuple[np.ndarray, float]:
+    """Place latents (n, D) in the plane by t-SNE (van der Maaten & Hinton 2008)."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(PERPLEXITY, (len(latent) - 1) / 3)
+    fitted = TSNE(2, perplexity=perplexity, init="pca", random_state=SEED)
+    places = fitted.fit_transform(latent.astype(np.float64))
+    return places, float(fitted.kl_divergence_)
+
+
+def paint(target: Path, places: np.ndarray, parts: list[tuple[str, np.ndarray]]) -> None:
+    """Paint panels of coloured points, and each cluster's number where its points are densest.
+
+    All panels have the same axes. A panel is a title and the clusters of the next places.
+    """
     low, high = places.min(0), places.max(0)
-    places = 10 + (SIDE - 20) * (places - low) / (high - low)
-    cluster = np.concatenate([estimator.predict(x), y.numpy()])
-    picture = Image.new("RGB", (2 * SIDE, 2 * SIDE), "white")
-    pen = ImageDraw.Draw(picture)
-    for index in np.random.default_rng(0).permutation(len(places)):
-        colour = COLOURS[cluster[index] % len(COLOURS)]
-        (a, b), size = 2 * places[index], 3
-        box = (a - size, b - size, a + size, b + size)
-        if index < len(x):
-            pen.ellipse(box, fill=colour)
-        else:
-            pen.ellipse(box, outline=colour)
-    return picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    scale = (SIDE - 2 * MARGIN) / float((high - low).max())
+    centred = (places - (low + high) / 2) * scale + SIDE / 2
+    width = SIDE * len(parts)
+    page = Image.new("RGB", (LARGER * width, LARGER * (SIDE + TOP)), "#ffffff")
+    pen = ImageDraw.Draw(page)
+    font = ImageFont.load_default(LARGER * 17)
+    bold = ImageFont.load_default(LARGER * 20)
+    begin = 0
+    for panel, (title, clusters) in enumerate(parts):
+        here = centred[begin : begin + len(clusters)]
+        begin += len(clusters)
+        pixels = LARGER * (here + np.array((panel * SIDE, TOP)))
+        # No cluster hides another: the points are painted in a random order.
+        for index in np.random.default_rng(SEED).permutation(len(pixels)):
+            x, y = pixels[index]
+            dot = (x - LARGER, y - LARGER, x + LARGER, y + LARGER)
+            pen.ellipse(dot, fill=plots.colour(int(clusters[index])))
+        pen.text((LARGER * (panel * SIDE + MARGIN), LARGER * 22), title, "#1c1e21", font)
+        for cluster in np.unique(clusters):
+            x, y = np.median(pixels[clusters == cluster], axis=0)
+            at = {"anchor": "mm", "stroke_width": LARGER * 3, "stroke_fill": "#ffffff"}
+            pen.text((x, y), str(cluster), "#1c1e21", bold, **at)
+    page = page.resize((width, SIDE + TOP), Image.Resampling.LANCZOS)
+    # A palette is a third of the size, and points need no more colours.
+    page.quantize(128).save(target, optimize=True)

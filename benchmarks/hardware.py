@@ -8,9 +8,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import threadpoolctl
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def set_threads(n_threads: int) -> None:
+    """Hold every library to so many threads: torch, the linear algebra of numpy, and numba."""
+    torch.set_num_threads(n_threads)
+    threadpoolctl.threadpool_limits(n_threads)
+    # Read when umap is first imported.
+    os.environ["NUMBA_NUM_THREADS"] = str(n_threads)
 
 
 def circumstances() -> dict[str, Any]:

@@ -1,45 +1,14 @@
 """Pages and the README's table, generated from the results files; no figure is typed by hand."""
 
 import json
-import tomllib
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from statistics import mean, stdev
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-Result = dict[str, Any]
+from benchmarks import files
+from benchmarks.files import Result, Settings, read_results, read_settings
 
-
-def results(table: str) -> dict[str, list[Result]]:
-    """Return the results of a table by run, in the order of the settings file."""
-    settings = settings_of(table)
-    found: dict[str, list[Result]] = {run: [] for run in settings["runs"]}
-    for file in sorted((HERE / "results" / table).glob("*.json")):
-        result = json.loads(file.read_text())
-        found[result["run"]].append(result)
-    return found
-
-
-def spread(values: Iterable[float]) -> str:
-    """Return "mean ± std (worst to best)" of shares, in percent."""
-    percent = [100 * value for value in values]
-    deviation = stdev(percent) if len(percent) > 1 else 0.0
-    return f"{mean(percent):.2f} ± {deviation:.2f} ({min(percent):.2f} to {max(percent):.2f})"
-
-
-def score_of(part: str, name: str) -> Callable[[Result], float]:
-    """Return a function from a result to one of its scores."""
-    return lambda result: float(result["scores"][part][name])
-
-
-def published(run: dict[str, Any], name: str) -> str:
-    """Return the published figure of a run, or a dash."""
-    value = run.get("published", {}).get(name)
-    return "–" if value is None else f"{value:.2f}"
-
-
+ROOT = files.HERE.parent
 COMPARED = {
     "mnist": "MNIST",
     "fashion_mnist": "Fashion-MNIST",
@@ -49,9 +18,18 @@ COMPARED = {
 WITHOUT = "–"
 
 
-def settings_of(table: str) -> Result:
-    """Return the settings file of a table."""
-    return tomllib.loads((HERE / "settings" / f"{table}.toml").read_text())
+def spread(values: Iterable[float]) -> str:
+    """Return "mean ± std (worst to best)" of shares in percent, of one share that alone."""
+    percent = [100 * value for value in values]
+    if len(percent) == 1:
+        return f"{percent[0]:.2f}"
+    span = f"{min(percent):.2f} to {max(percent):.2f}"
+    return f"{mean(percent):.2f} ± {stdev(percent):.2f} ({span})"
+
+
+def score_of(part: str, name: str) -> Callable[[Result], float]:
+    """Return a function from a result to one of its scores."""
+    return lambda result: float(result["scores"][part][name])
 
 
 def finished(found: Iterable[Result]) -> list[Result]:
@@ -60,121 +38,219 @@ def finished(found: Iterable[Result]) -> list[Result]:
 
 
 def cell(found: list[Result], part: str, name: str) -> str:
-    """Return mean, spread, worst and best of a score; "diverged" where no run came to an end."""
+    """Return mean, spread, worst and best of a score over the runs that came to an end.
+
+    How many did not is said beside it; without results or without this score there is a dash.
+    """
     ended = finished(found)
-    if not ended:
-        return "diverged" if found else WITHOUT
-    if any(name not in result["scores"][part] for result in ended):
+    if found and not ended:
+        return "diverged"
+    if not found or any(name not in result["scores"].get(part, {}) for result in ended):
         return WITHOUT
-    return spread(map(score_of(part, name), ended))
+    diverged = len(found) - len(ended)
+    said = f", {diverged} of {len(found)} diverged" if diverged else ""
+    return spread(map(score_of(part, name), ended)) + said
+
+
+def published(run: Mapping[str, Any], name: str) -> str:
+    """Return the published figure of a run, what is said in its place, or a dash."""
+    value = run.get("published", {}).get(name)
+    return WITHOUT if value is None else value if isinstance(value, str) else f"{value:.2f}"
+
+
+def beside(ours: str, run: Mapping[str, Any], name: str) -> str:
+    """Return a score of ours with the published one in brackets."""
+    known = published(run, name)
+    return ours if known == WITHOUT else f"{ours} [{known}]"
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+    """Return the lines of a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 
 def comparison_section() -> str:
     """Return the accuracy of every model on every data set, beside what was published."""
-    tables = {table: settings_of(table) for table in COMPARED}
-    by_run = {table: results(table) for table in COMPARED}
-    runs = dict.fromkeys(run for settings in tables.values() for run in settings["runs"])
-    lines = [
-        "## All models on all data sets",
-        "",
-        "Accuracy, one to one, in percent: mean ± std over the seeds (worst to best, seeds), and "
-        "the published best in brackets. Fitted on all rows without labels. The published "
-        "features of photographs came from another network (ResNet-50, STL-10 in place of "
-        "imagenette): read ours beside k-means on the same features.",
-        "",
-        "| | " + " | ".join(COMPARED.values()) + " |",
-        "|---" * (1 + len(COMPARED)) + "|",
+    return "\n".join(
+        [
+            "## All models on all data sets",
+            "",
+            "Accuracy, one to one, in percent: mean ± std over the seeds (worst to best), how "
+            "many seeds where there are several, and the published best in brackets. Fitted on "
+            "all rows without labels. The published features of photographs came from another "
+            "network (ResNet-50, STL-10 in place of imagenette): read ours beside k-means on "
+            "the same features.",
+            "",
+            *comparison(list(COMPARED), accuracy_of),
+        ]
+    )
+
+
+def comparison(
+    tables: list[str], tell: Callable[[str, list[Result], Mapping[str, Any]], str]
+) -> list[str]:
+    """Return the lines of a table with a line a run and a column a data set."""
+    by_run = {name: read_results(name) for name in tables}
+    # A data set appears with its first result.
+    tables = [name for name in tables if any(by_run[name].values())]
+    settings = {name: read_settings(name) for name in tables}
+    runs = dict.fromkeys(run for of_table in settings.values() for run in of_table["runs"])
+    rows = [
+        [
+            run,
+            *(
+                tell(name, by_run[name].get(run, []), settings[name]["runs"].get(run, {}))
+                for name in tables
+            ),
+        ]
+        for run in runs
+        if any(by_run[name].get(run) for name in tables)
     ]
-    for run in runs:
-        cells = [run]
-        for table, settings in tables.items():
-            found = by_run[table].get(run, [])
-            known = published(settings["runs"].get(run, {}), "accuracy")
-            ours = cell(found, "all", "accuracy") + (f", {len(found)}" if len(found) > 1 else "")
-            cells.append(ours if known == WITHOUT else f"{ours} [{known}]")
-        if set(cells[1:]) != {WITHOUT} and any(by_run[table].get(run) for table in tables):
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return table(["", *(COMPARED[name] for name in tables)], rows)
 
 
-def table_section(table: str) -> str:
-    """Return the page's section on one table: scores beside published ones, parts, notes."""
-    settings = settings_of(table)
-    by_run = {run: found for run, found in results(table).items() if found}
-    if not by_run:
+def accuracy_of(name: str, found: list[Result], run: Mapping[str, Any]) -> str:
+    seeds = f", {len(found)} seeds" if len(found) > 1 else ""
+    return beside(cell(found, "all", "accuracy") + seeds, run, "accuracy")
+
+
+def table_section(name: str) -> str:
+    """Return the page's section on one table: scores beside published ones, and notes."""
+    settings = read_settings(name)
+    by_run = {
+        run: found
+        for run, found in read_results(name).items()
+        if found or "not_run" in settings["runs"][run]
+    }
+    if not any(by_run.values()):
         return ""
-    lines = [
-        f"## {settings['title']}",
-        "",
-        f"Command: `python -m benchmarks run {table}`. {settings.get('text', '')}".strip(),
-        "",
-        "| run | seeds | accuracy | published | many to one | surest member | V-measure × 100 "
-        "| published | NMI × 100 | ARI × 100 |",
-        "|---" * 10 + "|",
-    ]
+    head = ["run", "seeds", "accuracy", "accuracy, test part", "many to one", "surest member"]
+    head += ["NMI = V-measure", "ARI", "used clusters", "epochs", "minutes a fit"]
+    rows = []
     for run, found in by_run.items():
         facts = settings["runs"][run]
-        cells = [run, str(len(found)), cell(found, "all", "accuracy")]
-        cells += [published(facts, "accuracy")]
+        ours = "not run" if "not_run" in facts else cell(found, "all", "accuracy")
+        cells = [run, str(len(found)), beside(ours, facts, "accuracy")]
+        cells.append(cell(found, "test", "accuracy"))
         cells += [
-            cell(found, "all", name) for name in ("many_to_one_accuracy", "surest_member_accuracy")
+            beside(cell(found, "all", score), facts, score)
+            for score in ("many_to_one_accuracy", "surest_member_accuracy", "v_measure", "ari")
         ]
-        cells += [cell(found, "all", "v_measure"), published(facts, "v_measure")]
-        cells += [cell(found, "all", name) for name in ("nmi", "ari")]
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "The same fits, read on the train and the test part apart:",
-        "",
-        "| run | accuracy, train | accuracy, test | V-measure, train | V-measure, test "
-        "| used clusters | epochs | minutes a fit |",
-        "|---" * 8 + "|",
-    ]
+        rows.append([*cells, used_clusters(found, "all"), epochs(found), minutes(found)])
+    return "\n".join(
+        [
+            f"## {settings['title']}",
+            "",
+            f"Command: `make bench-{name}`. {settings.get('text', '')}".strip(),
+            "",
+            *table(head, rows),
+            *notes(settings, by_run),
+            "",
+            circumstances([result for found in by_run.values() for result in found]),
+        ]
+    )
+
+
+def v_measure_section() -> str:
+    """Return the section on the V-measure of VaDE, train and test part apart."""
+    settings = read_settings("v_measure")
+    by_run = {run: found for run, found in read_results("v_measure").items() if found}
+    if not by_run:
+        return ""
+    head = ["run", "seeds", "clusters", "V-measure, train part", "V-measure, test part"]
+    head += ["accuracy, test part", "used clusters", "epochs", "minutes a fit"]
+    rows = []
     for run, found in by_run.items():
-        if ended := finished(found):
-            cells = [run]
-            for name in ("accuracy", "v_measure"):
-                cells += [cell(ended, part, name) for part in ("train", "test")]
-            used = {int(result["scores"]["all"]["used_clusters"]) for result in ended}
-            cells.append(", ".join(map(str, sorted(used))))
-            cells.append(", ".join(sorted({str(result["epochs"]) for result in ended})))
-            cells.append(f"{mean(result['wall_seconds'] / 60 for result in ended):.1f}")
-            lines.append("| " + " | ".join(cells) + " |")
-    notes = [
-        f"- {run}: {settings['runs'][run]['note']}"
-        for run in by_run
-        if "note" in settings["runs"][run]
-    ]
-    failures = [
-        f"- {run}, seed {result['seed']}: {result['failed']}."
-        for run, found in by_run.items()
-        for result in found
-        if "failed" in result
-    ]
-    lines += ["", *notes, *failures] if notes or failures else []
-    return "\n".join([*lines, "", circumstances([r for found in by_run.values() for r in found])])
+        facts = settings["runs"][run]
+        cells = [run, str(len(found)), str(facts.get("n_clusters", settings["n_clusters"]))]
+        for part in ("train", "test"):
+            ours = cell(found, part, "v_measure")
+            cells.append(beside(ours, facts, f"v_measure_{part}"))
+        cells += [cell(found, "test", "accuracy"), used_clusters(found, "all")]
+        rows.append([*cells, epochs(found), minutes(found)])
+    return "\n".join(
+        [
+            f"## {settings['title']}",
+            "",
+            f"Command: `make bench-v_measure`. {settings['text']}",
+            "",
+            *table(head, rows),
+            *notes(settings, by_run),
+            "",
+            circumstances([result for found in by_run.values() for result in found]),
+        ]
+    )
+
+
+def used_clusters(found: list[Result], part: str) -> str:
+    """Return how many clusters hold rows, each number that occurs among the runs."""
+    used = {int(result["scores"][part]["used_clusters"]) for result in finished(found)}
+    return ", ".join(map(str, sorted(used))) or WITHOUT
+
+
+def epochs(found: list[Result]) -> str:
+    """Return the epochs of all stages, each number that occurs; k-means and the like have none."""
+    passed = {int(result["epochs"]) for result in finished(found) if result["epochs"]}
+    return f"{min(passed)} to {max(passed)}" if len(passed) > 1 else str(*passed) or WITHOUT
+
+
+def minutes(found: list[Result]) -> str:
+    """Return the mean wall time of a fit."""
+    # A run that diverged says how long that took only since it is recorded.
+    seconds = [result["wall_seconds"] for result in found if "wall_seconds" in result]
+    return f"{mean(seconds) / 60:.1f}" if seconds else WITHOUT
+
+
+def notes(settings: Settings, by_run: Mapping[str, list[Result]]) -> list[str]:
+    """Return what is to be said of single runs: shortened, tried, failed, other facets."""
+    lines = []
+    for run, found in by_run.items():
+        facts = settings["runs"][run]
+        lines += [
+            f"- {run}: {facts[key]}" for key in ("shortened", "note", "not_run") if key in facts
+        ]
+        lines += [
+            f"- {run}, seed {result['seed']}, ended: {result['failed']}."
+            for result in found
+            if "failed" in result
+        ]
+        lines += [
+            f"- {run}, seed {result['seed']}: accuracy by each of its facets, the main one first, "
+            + ", ".join(f"{100 * facet['accuracy']:.2f}" for facet in result["facets"])
+            + "."
+            for result in found
+            if "facets" in result
+        ]
+    return ["", *lines] if lines else []
 
 
 def digits_section() -> str:
     """Return the table of the digits that ship with scikit-learn."""
-    settings = tomllib.loads((HERE / "settings" / "digits.toml").read_text())
-    by_run = {run: found for run, found in results("digits").items() if found}
+    settings = read_settings("digits")
+    by_run = {run: found for run, found in read_results("digits").items() if found}
     if not by_run:
         return ""
-    lines = [
-        f"## {settings['title']}",
-        "",
-        "Command: `python -m benchmarks run digits`.",
-        "",
-        "| run | seeds | accuracy | NMI × 100 | seconds a fit |",
-        "|---|---|---|---|---|",
+    rows = [
+        [
+            run,
+            str(len(found)),
+            *(cell(found, "all", name) for name in ("accuracy", "nmi")),
+            f"{mean(result['wall_seconds'] for result in found):.0f}",
+        ]
+        for run, found in by_run.items()
     ]
-    for run, found in by_run.items():
-        cells = [run, str(len(found))]
-        cells += [spread(map(score_of("all", name), found)) for name in ("accuracy", "nmi")]
-        cells.append(f"{mean(result['wall_seconds'] for result in found):.0f}")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", circumstances([r for found in by_run.values() for r in found])])
+    return "\n".join(
+        [
+            f"## {settings['title']}",
+            "",
+            "Command: `make bench-digits`.",
+            "",
+            *table(["run", "seeds", "accuracy", "NMI", "seconds a fit"], rows),
+            "",
+            circumstances([result for found in by_run.values() for result in found]),
+        ]
+    )
 
 
 def circumstances(found: list[Result]) -> str:
@@ -192,7 +268,7 @@ def circumstances(found: list[Result]) -> str:
 
 def peers_section() -> str:
     """Return the comparison of epoch times, if it was made."""
-    file = HERE / "results" / "peers.json"
+    file = files.RESULTS / "peers.json"
     if not file.exists():
         return ""
     result = json.loads(file.read_text())
@@ -223,35 +299,81 @@ def peers_section() -> str:
     )
 
 
+def figures_page() -> str:
+    """Return the page of pictures, from the files that say how each was made."""
+    made = [
+        json.loads(file.read_text()) for file in sorted((files.RESULTS / "figures").glob("*.json"))
+    ]
+    if not made:
+        return ""
+    lines = [
+        "# Samples and maps",
+        "",
+        "Generated by `python -m benchmarks table`; do not edit. The pictures are drawn by "
+        "`python -m benchmarks figures MODEL` from models that `python -m benchmarks run TABLE "
+        "--keep FOLDER` saved.",
+        "",
+        "**Samples**: a line a cluster, the largest first; left the most typical test rows, right "
+        "rows drawn by ancestral sampling (y, then z from p(z|y), then the mean of p(x|z)). "
+        "**Maps**: one t-SNE of encoded test rows and of latents drawn from the prior, in two "
+        "panels with the same axes. Where the prior has places that no row has, or lacks some "
+        "that rows have, it is no good model of them.",
+    ]
+    for facts in made:
+        lines += ["", f"## {facts['name']}", "", figure_facts(facts), ""]
+        lines += [f"![{picture}](images/{picture})" for picture in facts["pictures"]]
+    return "\n".join([*lines, "", circumstances(made)]) + "\n"
+
+
+def figure_facts(facts: Result) -> str:
+    """Return a sentence on how the pictures of a model were made."""
+    said = f"`{facts['model']}`, {facts['n_rows']:,} test rows of {facts['table']}"
+    if "perplexity" in facts:
+        said += (
+            f", {facts['n_prior']:,} prior samples; t-SNE with a perplexity of "
+            f"{facts['perplexity']:g}, {facts['seconds'] / 60:.1f} minutes"
+        )
+    return said + "."
+
+
 def readme_block() -> str:
     """Return the short table of the README."""
-    settings = tomllib.loads((HERE / "settings" / "mnist.toml").read_text())
-    lines = [
-        "| MNIST, no labels used | accuracy, mean ± std (worst to best seed) | published best "
-        "| V-measure × 100 | published |",
-        "|---|---|---|---|---|",
+
+    def short(name: str, found: list[Result], run: Mapping[str, Any]) -> str:
+        ended = [100 * score_of("all", "accuracy")(result) for result in finished(found)]
+        if not ended:
+            return "diverged" if found else WITHOUT
+        ours = f"{mean(ended):.1f}" + (f" ± {stdev(ended):.1f}" if len(ended) > 1 else "")
+        # What is published of features is of other features.
+        return beside(ours, run if "features" not in COMPARED[name] else {}, "accuracy")
+
+    return "\n".join(comparison(list(COMPARED), short))
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every generated file, by its path from the root."""
+    sections = [
+        comparison_section(),
+        *map(table_section, (*COMPARED, "ablation")),
+        v_measure_section(),
+        digits_section(),
+        peers_section(),
     ]
-    for run, found in results("mnist").items():
-        if found:
-            facts = settings["runs"][run]
-            accuracy, v_measure = (cell(found, "all", name) for name in ("accuracy", "v_measure"))
-            lines.append(
-                f"| {run} | {accuracy} | {published(facts, 'accuracy')} "
-                f"| {v_measure} | {published(facts, 'v_measure')} |"
-            )
-    return "\n".join(lines)
-
-
-def write_page() -> None:
-    """Write docs/benchmarks.md, and the table between the two marks in the README."""
-    page = ROOT / "docs" / "benchmarks.md"
-    page.parent.mkdir(exist_ok=True)
-    tables = [table_section(table) for table in (*COMPARED, "ablation", "v_measure")]
-    sections = [comparison_section(), *tables, digits_section(), peers_section()]
-    sections = [section for section in sections if section]
     head = "# Benchmarks\n\nGenerated by `python -m benchmarks table`; do not edit."
-    page.write_text("\n\n".join([head, *sections]) + "\n")
-    readme = ROOT / "README.md"
-    before, mark, rest = readme.read_text().partition("<!-- results -->\n")
+    figures = figures_page()
+    if figures:
+        head += " Samples and maps of the fitted models are in [figures.md](figures.md)."
+    readme = (ROOT / "README.md").read_text()
+    before, mark, rest = readme.partition("<!-- results -->\n")
     _, end, after = rest.partition("<!-- end of results -->")
-    readme.write_text(f"{before}{mark}{readme_block()}\n{end}{after}")
+    written = {
+        "docs/benchmarks.md": "\n\n".join([head, *filter(None, sections)]) + "\n",
+        "README.md": f"{before}{mark}{readme_block()}\n{end}{after}",
+    }
+    return written | ({"docs/figures.md": figures} if figures else {})
+
+
+def write_pages() -> None:
+    """Write the pages, and the table between the two marks in the README."""
+    for path, text in pages().items():
+        (ROOT / path).write_text(text)

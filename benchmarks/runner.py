@@ -1,0 +1,172 @@
+"""Fitting and scoring: from the settings of a table to one results file a run and seed."""
+
+import os
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from benchmarks import files
+from benchmarks.baselines import BASELINES
+from benchmarks.hardware import circumstances
+from benchmarks.sharing import saved
+from deepmixture import MODELS, Rows, TrainingDiverged, open_rows
+from deepmixture.label_files import read_labels
+from deepmixture.metrics import score_clustering
+
+DIGITS = "sklearn:digits"
+
+
+def run_table(
+    table: str, only: list[str] | None, seeds: list[int] | None, keep: Path | None = None
+) -> bool:
+    """Fit what a table lacks, and write one results file each; return whether all went well.
+
+    Parameters
+    ----------
+    table : str
+    only : list of str, optional
+        These runs of it.
+    seeds : list of int, optional
+        These seeds; else those of the run, or of the table.
+    keep : Path, optional
+        A folder in which the fitted models are saved, as TABLE-RUN-seedN.
+    """
+    settings = files.read_settings(table)
+    unknown = [name for name in only or () if name not in settings["runs"]]
+    if unknown:
+        raise SystemExit(f"{table} has no run {unknown[0]!r}: {', '.join(settings['runs'])}")
+    well = True
+    for seed, name in plan(settings, only, seeds):
+        target = files.result_file(table, name, seed)
+        if not files.claim(target):
+            continue
+        folder = keep / f"{table}-{name}-seed{seed}" if keep else None
+        try:
+            result = run_one(settings, settings["runs"][name], seed, folder)
+            files.write(target, {"table": table, "run": name, **result})
+        except Exception:
+            # No result but a mistake, which must not cost the table its other runs.
+            traceback.print_exc()
+            well = False
+            continue
+        finally:
+            files.release(target)
+        print(f"{name} seed {seed}: {shown(result)}", flush=True)
+    return well
+
+
+def plan(
+    settings: files.Settings, only: list[str] | None, seeds: list[int] | None
+) -> list[tuple[int, str]]:
+    """Return seeds and runs: all runs of one seed before the next, so that no row is last."""
+    runs = {name: settings["runs"][name] for name in only or settings["runs"]}
+    wanted = {name: seeds or run.get("seeds", settings["seeds"]) for name, run in runs.items()}
+    every = dict.fromkeys(seed for of_run in wanted.values() for seed in of_run)
+    return [
+        (seed, name)
+        for seed in every
+        for name, run in runs.items()
+        if seed in wanted[name] and "not_run" not in run
+    ]
+
+
+def shown(result: files.Result) -> str:
+    """Return the line that says how a run ended."""
+    if "failed" in result:
+        return f"failed: {result['failed']}"
+    scores = result["scores"]["all"]
+    return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+
+
+def run_one(
+    settings: files.Settings, run: dict[str, Any], seed: int, keep: Path | None = None
+) -> files.Result:
+    """Fit one estimator and score it; the labels are opened after the fit."""
+    rows = load_rows(settings)
+    models = {**MODELS, **BASELINES}
+    estimator = models[run["model"]](run.get("n_clusters", settings["n_clusters"]))
+    estimator.set_params(random_state=seed, **run["parameters"])
+    facts = {
+        "seed": seed,
+        "model": run["model"],
+        "parameters": estimator.get_params(deep=False),
+        "n_rows": len(rows),
+        "fitted_on": settings["title"],
+    }
+    saved[0] = 0.0
+    began = time.perf_counter()
+    failed = None
+    try:
+        estimator.fit(rows)
+    except TrainingDiverged as error:
+        # A row of a table that diverges is a result, and never lost.
+        failed = str(error)
+    facts["wall_seconds"] = time.perf_counter() - began + saved[0]
+    if failed:
+        return {**facts, "failed": failed, **circumstances()}
+    if keep is not None:
+        estimator.save(keep)
+
+    classes = load_classes(settings)
+    history = getattr(estimator, "history_", [{}])
+    return {
+        **facts,
+        "scores": scores(settings, classes, estimator.labels_, probable(estimator, rows)),
+        **facets(estimator, classes),
+        "stage_seconds": getattr(estimator, "timings_", {}),
+        "epochs": getattr(estimator, "n_iter_", 0),
+        "last_epoch": history[-1],
+        **circumstances(),
+    }
+
+
+def probable(estimator: Any, rows: Rows) -> np.ndarray | None:
+    """Return the responsibilities of the rows, of an estimator that has them."""
+    return estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else None
+
+
+def scores(
+    settings: files.Settings, classes: np.ndarray, labels: np.ndarray, p: np.ndarray | None
+) -> dict[str, dict[str, float | int]]:
+    """Score all rows, and those of the train and of the test part apart."""
+    parts = {"all": slice(None)}
+    if n_train := settings.get("n_train"):
+        parts |= {"train": slice(0, n_train), "test": slice(n_train, None)}
+    return {
+        part: score_clustering(classes[index], labels[index], None if p is None else p[index])
+        for part, index in parts.items()
+    }
+
+
+def facets(estimator: Any, classes: np.ndarray) -> dict[str, Any]:
+    """Score each facet of a model that has several clusterings."""
+    labels = getattr(estimator, "facet_labels_", None)
+    if labels is None or labels.shape[1] < 2:
+        return {}
+    return {"facets": [score_clustering(classes, facet) for facet in labels.T]}
+
+
+def load_rows(settings: files.Settings) -> Rows:
+    """Open the rows of a table, without their labels."""
+    if settings["data"] == DIGITS:
+        return open_rows(load_digits().images)
+    return open_rows(source(settings), key=settings["key"])
+
+
+def load_classes(settings: files.Settings) -> np.ndarray:
+    """Open the labels of a table: called after the fit, for the score alone."""
+    if settings["data"] == DIGITS:
+        classes: np.ndarray = load_digits().target
+        return classes
+    return read_labels(source(settings), key=settings["labels"])
+
+
+def source(settings: files.Settings) -> Path:
+    """Return the file that holds the data of a table."""
+    if "DEEPMIXTURE_DATA" not in os.environ:
+        raise SystemExit("set DEEPMIXTURE_DATA to the folder that holds " + settings["data"])
+    return Path(os.environ["DEEPMIXTURE_DATA"]) / settings["data"]
