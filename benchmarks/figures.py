@@ -63,7 +63,7 @@ def drawn_beside(
 ) -> plots.Result:
     """Draw `n` rows from each cluster, to stand beside the most typical test rows."""
     drawn = [
-        estimator.sample(n, cluster=cluster, random_state=SEED)[0].reshape(n, -1)
+        estimator.sample(n, cluster=cluster, random_state=SEED + cluster)[0].reshape(n, -1)
         for cluster in range(estimator.n_clusters)
     ]
     encodes = hasattr(estimator, "transform")
