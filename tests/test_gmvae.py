@@ -5,17 +5,21 @@ every expectation over z and w can be summed on a grid by formulas that share no
 """
 
 import math
+import runpy
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Categorical, Normal, kl_divergence
 from torch.func import functional_call
 
+import deepmixture
 from deepmixture.densities import normal_divergence
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Bernoulli, Gaussian, Likelihood
@@ -24,6 +28,7 @@ from deepmixture.nets import NormalHead
 
 Make = Callable[..., LatentMixtureEstimator]
 
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "spiral.py"
 N_FEATURES, N_ROWS = 3, 4
 TERMS = ["reconstruction", "conditional_prior", "w_prior", "cluster_prior"]
 LIKELIHOODS = pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
@@ -391,6 +396,23 @@ def test_the_recipe_of_the_paper(make: Make, blobs: np.ndarray, classes: np.ndar
     # Two of the groups at least: a random start finds all three on some seeds only.
     assert estimator.n_used_clusters_ >= 2
     assert adjusted_rand_score(classes, estimator.labels_) > 0.4
+
+
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="not a source tree")
+def test_the_spiral_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = runpy.run_path(str(EXAMPLE))
+    quick = {"epochs": 1, "hidden": (4,), "batch_size": 2000, "verbose": False}
+    names = example["main"].__globals__
+    monkeypatch.setitem(names, "FINE", 1)
+    monkeypatch.setitem(names, "GMVAE", lambda **settings: deepmixture.GMVAE(**settings | quick))
+    example["main"](tmp_path / "spiral.png")
+    with Image.open(tmp_path / "spiral.png") as picture:
+        assert picture.size == (1260, 420)
+        for left in (0, 420, 840):  # more than white in each panel
+            assert len(picture.crop((left, 40, left + 420, 420)).getcolors(10**6)) > 1
+    radius = np.linalg.norm(example["spiral"](1000, seed=0), axis=1)
+    assert radius.min() > 0.2
+    assert radius.max() < example["REACH"]
 
 
 @pytest.mark.parametrize("pretraining", ["autoencoder", "stacked", "vae", None])
