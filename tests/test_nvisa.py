@@ -350,7 +350,9 @@ def test_halving_moves_both_floors_in_steps(
 def test_the_geometric_schedule_goes_smoothly_and_stays(
     make: Make, blobs: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    estimator = make("nvisa", start="random", scale_floor=1.0, least_scale_floor=1 / 64, epochs=12)
+    estimator = make(
+        "nvisa", start="random", annealing="geometric", least_scale_floor=1 / 64, epochs=12
+    )
     monkeypatch.setattr(estimator, "likelihood", "gaussian_learned")
     floors = np.array([head for _, head, _ in watched(monkeypatch, blobs, estimator)])
     ratios = floors[1:] / floors[:-1]
@@ -383,6 +385,7 @@ def test_clusters_are_found_from_nothing(
     make: Make, blobs: np.ndarray, classes: np.ndarray
 ) -> None:
     settings = {"start": "random", "likelihood": "gaussian_learned", "least_scale_floor": 0.3}
+    settings |= {"annealing": "geometric", "gradient": "exact"}
     estimator = make("nvisa", epochs=60, random_state=3, **settings).fit(blobs)
     assert {record["stage"] for record in estimator.history_} == {"evidence"}
     assert adjusted_rand_score(classes, estimator.labels_) > 0.8

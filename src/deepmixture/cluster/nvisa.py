@@ -37,22 +37,24 @@ class NVISA(Pretrained):
         autoencoder; from a Gaussian mixture on these means themselves (the paper's AE+GMM); or
         from nothing, without pretraining.
     gradient : {"exact", "top-k", "nvil", "vimco", "gumbel", "gumbel-straight-through"}, \
-default="exact"
+default="top-k"
         The way to the gradient in q(y|x): the sum over all clusters; the sum over the most
-        probable ones and one draw of the others; the score function with learned baselines; the
-        importance-weighted bound; relaxed draws, or relaxed in the gradient only.
+        probable ones and one draw of the others, unbiased too and cheaper; the score function
+        with learned baselines; the importance-weighted bound (the paper's way); relaxed draws, or
+        relaxed in the gradient only.
     n_samples : int, default=5
         Clusters a row at which the decoder is asked, and samples of the bound of "vimco" (in the
         paper 15). "exact" asks at all of them.
     mean_field : bool, default=False
         Whether q(z|x) q(y|x) takes the place of q(z|y, x) q(y|x).
-    annealing : {"geometric", "halving", None}, default="geometric"
+    annealing : {"geometric", "halving", None}, default=None
         How `scale_floor` goes to `least_scale_floor`: by a constant factor a step; by one half
         every `halving_epochs`, as in the paper; or not at all, and it is `least_scale_floor`
-        throughout.
-    scale_floor, least_scale_floor : float, default=1.0, 1e-4
+        throughout. Noise as wide as the paper's first undoes part of a good start, so that this
+        is for the random one, and for likelihood="gaussian_learned".
+    scale_floor, least_scale_floor : float, default=1.0, 0.05
         First and last value of what is added to the deviations of q(z|y, x), and to those of
-        p(x|z) if likelihood="gaussian_learned", in scaled units.
+        p(x|z) if likelihood="gaussian_learned", in scaled units. In the paper 1 and 1e-4.
     halving_epochs : int or "auto", default="auto"
         Passes in which the floor is halved; in the paper 100. Automatically so that the last value
         is reached after two thirds of the passes.
@@ -73,12 +75,12 @@ default="exact"
     epochs: int | Literal["auto"] = "auto"
     hold_epochs: int | Literal["auto"] = "auto"
     start: str = "graph"
-    gradient: str = "exact"
+    gradient: str = "top-k"
     n_samples: int = 5
     mean_field: bool = False
-    annealing: str | None = "geometric"
+    annealing: str | None = None
     scale_floor: float = 1.0
-    least_scale_floor: float = 1e-4
+    least_scale_floor: float = 0.05
     halving_epochs: int | Literal["auto"] = "auto"
     temperature: float = 1.0
     least_temperature: float = 0.3
