@@ -44,7 +44,7 @@ def make() -> Make:
         if name == "gmvae":
             small |= {"epochs": 10, "start": "gmm", "n_noise": 2, "prior_width": 16}
         if name in ("dec", "idec"):
-            small |= {"epochs": 12, "clustering_rate": 1e-2, "tolerance": 0.0}
+            small |= {"epochs": 12, "clustering_rate": 1e-2, "tolerance": 0.0, "start": "gmm"}
         if name == "gm-gan":
             small |= {"epochs": 80, "start": "gmm"}
         return deepmixture.MODELS[name](**(small | settings))

@@ -50,9 +50,9 @@ class DEC(Pretrained):
     pretraining : {"autoencoder", "stacked", "vae", None}, default="autoencoder"
         Least squares end to end; the same after layer-wise denoising pretraining, as the paper
         has it (fully connected networks only); a variational autoencoder; or nothing.
-    start : {"gmm", "graph", "kmeans"}, default="gmm"
-        Start from a Gaussian mixture on the latent means; from one on a UMAP embedding of their
-        neighbour graph; or from the centres of k-means, as in the paper.
+    start : {"graph", "gmm", "kmeans"}, default="graph"
+        Start from a mixture on a UMAP embedding of the neighbour graph of the latent means; from
+        one on the latent means themselves; or from the centres of k-means, as in the paper.
     optimiser : {"adam", "sgd"}, default="adam"
         Adam, or gradient descent with momentum 0.9, of the stages after pretraining.
     clustering_rate : float, default=1e-4
@@ -86,7 +86,7 @@ class DEC(Pretrained):
     epochs: int | Literal["auto"] = "auto"
     hold_epochs: int | Literal["auto"] = "auto"
     pretraining: str | None = "autoencoder"
-    start: str = "gmm"
+    start: str = "graph"
     optimiser: str = "adam"
     clustering_rate: float = 1e-4
     reconstruction_weight: float = 0.0
