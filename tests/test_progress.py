@@ -3,11 +3,20 @@
 import io
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
 
 from deepmixture.progress import Bar, Callback, Silent, StopOnSignal
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, as it does not where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def console(terminal: bool) -> tuple[Console, io.StringIO]:
