@@ -20,7 +20,8 @@ import deepmixture
 from deepmixture import gradients
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Bernoulli, LearnedGaussian, Likelihood
-from deepmixture.models.nvisa import NVISA, ClusterHead, HeldNVISA
+from deepmixture.models.nvisa import NVISA, HeldNVISA
+from deepmixture.nets import ClusterHead
 from deepmixture.priors import DiagonalMixture
 from deepmixture.progress import Silent
 

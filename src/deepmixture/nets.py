@@ -220,6 +220,66 @@ class NormalHead(nn.Module):
             return mean, log_scale.exp()
 
 
+class ClusterHead(nn.Module):
+    """Features (B, H) and one-hot y (S, B, K) -> mean and scale of q(z|y, x), each (S, B, D).
+
+    The features of a row are computed once: y comes in as an embedding, added to a hidden layer of
+    the head. What y changes starts at zero, so that a pretrained mean stays what it was. In the
+    mean-field form y is let be.
+
+    Parameters
+    ----------
+    n_inputs, n_latent, n_clusters : int
+    width : int, default=200
+        Units of the layer in which x and y meet.
+    mean_field : bool, default=False
+        Whether q(z|x) takes the place of q(z|y, x).
+    """
+
+    floor: Tensor
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_latent: int,
+        n_clusters: int,
+        width: int = 200,
+        mean_field: bool = False,
+    ) -> None:
+        super().__init__()
+        self.mean = nn.Linear(n_inputs, n_latent)
+        self.raw_scale = nn.Linear(n_inputs, n_latent)
+        self.hidden = nn.Linear(n_inputs, width)
+        self.embedding = None if mean_field else nn.Linear(n_clusters, width, bias=False)
+        self.change = nn.Linear(width, 2 * n_latent)
+        self.register_buffer("floor", torch.zeros(()))
+        for layer in (self.raw_scale, self.change):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @torch.no_grad()
+    def start_scale(self, scale: Tensor) -> None:
+        """Give every row the scale (D,), above the floor, until training says otherwise."""
+        self.raw_scale.weight.zero_()
+        self.change.weight[len(scale) :].zero_()
+        self.change.bias[len(scale) :].zero_()
+        # The inverse of softplus; its plain form log(exp(.) - 1) overflows.
+        self.raw_scale.bias.copy_(scale + torch.log(-torch.expm1(-scale)))
+
+    def forward(self, features: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and scale for clusters y, or what all clusters share of them, (B, D)."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = at_least_float32(features)
+            mean, raw_scale = self.mean(features), self.raw_scale(features)
+            if y is not None:
+                met = self.hidden(features).expand(*y.shape[:-1], -1)  # (S, B, W)
+                if self.embedding is not None:
+                    met = met + self.embedding(y)
+                change, raw_change = self.change(functional.relu(met)).chunk(2, -1)
+                mean, raw_scale = mean + change, raw_scale + raw_change
+            return mean, functional.softplus(raw_scale) + self.floor
+
+
 def output_width(module: nn.Module, n_inputs: int) -> int:
     """Return how many numbers `module` gives for a row of `n_inputs`, found by asking it.
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from deepmixture import engine, gradients, schedules
+from deepmixture import engine, gradients, nets, schedules
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.estimator import shares_docstring
 from deepmixture.models import nvisa
@@ -91,7 +91,7 @@ default="top-k"
     def _build(self) -> None:
         encoder, plain, decoder, likelihood = self._networks()
         n_features = plain.mean.in_features
-        head = nvisa.ClusterHead(
+        head = nets.ClusterHead(
             n_features, self.n_latent, self.n_clusters, mean_field=self.mean_field
         )
         prior = DiagonalMixture(self.n_clusters, self.n_latent)

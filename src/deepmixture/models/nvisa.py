@@ -27,77 +27,28 @@ q(z|y, x) are softplus(.) + epsilon; the knob `scale_floor` moves epsilon while 
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from deepmixture.densities import at_least_float32, log_normal
 from deepmixture.gradients import Gradient, one_hot
 from deepmixture.likelihoods import LearnedGaussian, Likelihood
 from deepmixture.models.contract import Knobs
+from deepmixture.nets import ClusterHead
 from deepmixture.priors import DiagonalMixture
 
 
-class ClusterHead(nn.Module):
-    """Features (B, H) and one-hot y (S, B, K) -> mean and scale of q(z|y, x), each (S, B, D).
-
-    The features of a row are computed once: y comes in as an embedding, added to a hidden layer of
-    the head. What y changes starts at zero, so that a pretrained mean stays what it was. In the
-    mean-field form y is let be.
+class NVISA(nn.Module):
+    """p(y) p(z|y) p(x|z) with q(y|x) q(z|y, x).
 
     Parameters
     ----------
-    n_inputs, n_latent, n_clusters : int
-    width : int, default=200
-        Units of the layer in which x and y meet.
-    mean_field : bool, default=False
-        Whether q(z|x) takes the place of q(z|y, x).
+    encoder : nn.Module
+        Rows (B, F) to the features (B, H) that q(z|y, x) is read from, and q(y|x) by default.
+    head, decoder, likelihood, prior, gradient : the parts of the equations above
+    encoder_y : nn.Module, optional
+        A network of its own for q(y|x): rows (B, F) to features (B, H').
+    n_features_y : int, optional
+        H', where there is one.
     """
-
-    floor: Tensor
-
-    def __init__(
-        self,
-        n_inputs: int,
-        n_latent: int,
-        n_clusters: int,
-        width: int = 200,
-        mean_field: bool = False,
-    ) -> None:
-        super().__init__()
-        self.mean = nn.Linear(n_inputs, n_latent)
-        self.raw_scale = nn.Linear(n_inputs, n_latent)
-        self.hidden = nn.Linear(n_inputs, width)
-        self.embedding = None if mean_field else nn.Linear(n_clusters, width, bias=False)
-        self.change = nn.Linear(width, 2 * n_latent)
-        self.register_buffer("floor", torch.zeros(()))
-        for layer in (self.raw_scale, self.change):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-
-    @torch.no_grad()
-    def start_scale(self, scale: Tensor) -> None:
-        """Give every row the scale (D,), above the floor, until training says otherwise."""
-        self.raw_scale.weight.zero_()
-        self.change.weight[len(scale) :].zero_()
-        self.change.bias[len(scale) :].zero_()
-        # The inverse of softplus; its plain form log(exp(.) - 1) overflows.
-        self.raw_scale.bias.copy_(scale + torch.log(-torch.expm1(-scale)))
-
-    def forward(self, features: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean and scale for clusters y, or what all clusters share of them, (B, D)."""
-        with torch.autocast(features.device.type, enabled=False):
-            features = at_least_float32(features)
-            mean, raw_scale = self.mean(features), self.raw_scale(features)
-            if y is not None:
-                met = self.hidden(features).expand(*y.shape[:-1], -1)  # (S, B, W)
-                if self.embedding is not None:
-                    met = met + self.embedding(y)
-                change, raw_change = self.change(functional.relu(met)).chunk(2, -1)
-                mean, raw_scale = mean + change, raw_scale + raw_change
-            return mean, functional.softplus(raw_scale) + self.floor
-
-
-class NVISA(nn.Module):
-    """p(y) p(z|y) p(x|z) with q(y|x) q(z|y, x)."""
 
     def __init__(
         self,
@@ -107,11 +58,13 @@ class NVISA(nn.Module):
         likelihood: Likelihood,
         prior: DiagonalMixture,
         gradient: Gradient,
+        encoder_y: nn.Module | None = None,
+        n_features_y: int | None = None,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.encoder_y = encoder, encoder_y
         self.head = head  # q(z|y, x)
-        self.classifier = nn.Linear(head.mean.in_features, len(prior.loc))  # q(y|x)
+        self.classifier = nn.Linear(n_features_y or head.mean.in_features, len(prior.loc))
         self.decoder, self.likelihood = decoder, likelihood  # p(x|z)
         self.prior = prior  # p(y) p(z|y)
         self.gradient = gradient
@@ -145,7 +98,7 @@ class NVISA(nn.Module):
         """Return the negative bound, with the gradient of the estimator, and its terms."""
         self.anneal(knobs)
         features = self.encoder(x)
-        log_q_y = self.log_q_y_features(features)
+        log_q_y = self.log_q_y(x, features)
         parts: dict[str, Tensor] = {}
 
         def log_weights(y: Tensor) -> Tensor:
@@ -167,19 +120,34 @@ class NVISA(nn.Module):
         if isinstance(self.likelihood, LearnedGaussian):
             self.likelihood.floor.copy_(knobs["scale_floor"])
 
-    def log_q_y_features(self, features: Tensor) -> Tensor:
-        """Return log q(y|x) for features (B, H), shape (B, K)."""
-        with torch.autocast(features.device.type, enabled=False):
+    def log_q_y(self, x: Tensor, features: Tensor | None = None) -> Tensor:
+        """Return log q(y|x), shape (B, K); `features` where the encoder's are at hand."""
+        if self.encoder_y is not None:
+            features = self.encoder_y(x)
+        elif features is None:
+            features = self.encoder(x)
+        with torch.autocast(x.device.type, enabled=False):
             log_q_y: Tensor = self.classifier(at_least_float32(features)).log_softmax(-1)
             return log_q_y
 
-    def log_q_y(self, x: Tensor) -> Tensor:
-        return self.log_q_y_features(self.encoder(x))
+    def log_posterior_y(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return log p(y|x) by Bayes, shape (B, K), for noise (S, 1, D) or (S, B, D).
+
+        p(x, y) of each cluster is estimated by the mean of p(x, z, y) / q(z|y, x) over S draws.
+        """
+        features = self.encoder(x)
+        n_clusters = len(self.prior.loc)
+        every = torch.eye(n_clusters).to(x)[:, None].expand(-1, len(x), -1)  # (K, B, K)
+        log_w = []
+        for draw in noise:
+            parts = self.log_joint(x, features, every, draw.expand(n_clusters, len(x), -1))
+            log_w.append(torch.stack(list(parts.values())).sum(0).T)  # (B, K)
+        return torch.stack(log_w).logsumexp(0).log_softmax(-1)
 
     def latent(self, x: Tensor) -> Tensor:
         """Return the mean of q(z|x) = sum_y q(y|x) q(z|y, x), shape (B, D)."""
         features = self.encoder(x)
-        q_y = self.log_q_y_features(features).exp()  # (B, K)
+        q_y = self.log_q_y(x, features).exp()  # (B, K)
         y = torch.eye(q_y.shape[1]).to(q_y)[:, None].expand(-1, len(x), -1)  # (K, B, K)
         mean, _ = self.head(features, y)
         return torch.einsum("bk,kbd->bd", q_y, mean)
@@ -191,7 +159,7 @@ class NVISA(nn.Module):
         q(y|x), the others z.
         """
         features = self.encoder(x)
-        log_q_y = self.log_q_y_features(features)
+        log_q_y = self.log_q_y(x, features)
         quantile = torch.special.ndtr(noise[..., :1])  # (S, ., 1)
         drawn = (quantile > log_q_y.exp().cumsum(-1)[:, :-1]).sum(-1)  # (S, B)
         terms = self.log_joint(x, features, one_hot(drawn, log_q_y), noise[..., 1:])
@@ -230,7 +198,7 @@ class HeldNVISA(nn.Module):
         model = self.model
         model.anneal(knobs)
         features = model.encoder(x)
-        log_q_y = model.log_q_y_features(features)
+        log_q_y = model.log_q_y(x, features)
         drawn = torch.multinomial(responsibilities, 1).T  # (1, B)
         noise = torch.randn(1, len(x), model.prior.loc.shape[1], device=x.device)
         parts = model.log_joint(x, features, one_hot(drawn, log_q_y), noise)
