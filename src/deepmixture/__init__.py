@@ -8,7 +8,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepmixture.cluster import AEGMM, DEC, GMGAN, GMVAE, IDEC, LTVAE, N2D, NVISA, VAEGMM, VaDE
+    from deepmixture.cluster import (
+        AEGMM,
+        DEC,
+        GMGAN,
+        GMVAE,
+        IDEC,
+        LTVAE,
+        N2D,
+        NVISA,
+        VAEGMM,
+        DeepMixture,
+        VaDE,
+    )
     from deepmixture.data import Rows, open_rows
     from deepmixture.engine import TrainingDiverged
     from deepmixture.registry import MODELS
@@ -18,6 +30,7 @@ __version__ = "0.1.0"
 
 # Torch takes seconds to import: a name is fetched when it is first asked for.
 _HOMES = {
+    "DeepMixture": "cluster",
     "VaDE": "cluster",
     "GMVAE": "cluster",
     "AEGMM": "cluster",
@@ -46,6 +59,7 @@ __all__ = [
     "N2D",
     "NVISA",
     "VAEGMM",
+    "DeepMixture",
     "Rows",
     "TrainingDiverged",
     "VaDE",

@@ -26,6 +26,7 @@ CHOICES = {
     "gradient": gradients.NAMES,
     "annealing": ("geometric", "halving", None),
     "clusters_from": ("posterior", "latent"),
+    "consistency": ("auto", "affine", "neighbours", "mixup", "dropout", "noise", None),
     "mixture": ("static", "learned"),
 }
 COUNTS = {
@@ -33,12 +34,14 @@ COUNTS = {
     "n_latent": 1,
     "pretrain_epochs": 0,
     "epochs": 0,
+    "refine_epochs": 0,
     "hold_epochs": 0,
     "classifier_epochs": 0,
     "halving_epochs": 1,
     "batch_size": 1,
     "n_init": 1,
     "n_samples": 1,
+    "n_rounds": 1,
     "n_noise": 1,
     "prior_width": 1,
     "update_steps": 1,
@@ -50,6 +53,7 @@ COUNTS = {
 AUTOMATIC = (
     "pretrain_epochs",
     "epochs",
+    "refine_epochs",
     "hold_epochs",
     "classifier_epochs",
     "halving_epochs",
@@ -68,6 +72,7 @@ POSITIVE = (
     "least_temperature",
 )
 RANGES = {
+    "start_weight": (0.0, 1.0),
     "min_information": (0.0, math.inf),
     "kl_annealing": (0.0, 1.0),
     "tolerance": (0.0, math.inf),
@@ -88,6 +93,8 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
     """
     choices = {**CHOICES, **estimator.choices}
     for name, value in estimator.get_params(deep=False).items():
+        if name in estimator.objects and not isinstance(value, (str, type(None))):
+            continue
         if name in choices and value not in choices[name]:
             expected = ", ".join(map(repr, choices[name]))
             raise ValueError(f"{name}={value!r} is not known; expected one of {expected}")
@@ -201,6 +208,34 @@ def check_same_images(expected: tuple[int, ...] | None, came: tuple[int, ...] | 
     """Refuse images of another shape than the training images; flat rows are let through."""
     if came is not None and expected is not None and came != expected:
         raise ValueError(f"X has images of shape {came}; the model was fitted on {expected}")
+
+
+def check_responsibilities(given: object, n_rows: int, n_clusters: int) -> np.ndarray:
+    """Return given labels (N,) or responsibilities (N, K) as responsibilities.
+
+    Raises
+    ------
+    ValueError
+        If they are not of N rows and K clusters.
+    """
+    values = np.asarray(given)
+    if values.shape == (n_rows,) and np.issubdtype(values.dtype, np.integer):
+        if values.min() < 0 or values.max() >= n_clusters:
+            raise ValueError(
+                f"start holds labels from {values.min()} to {values.max()}; expected 0 to "
+                f"{n_clusters - 1} (n_clusters={n_clusters})"
+            )
+        labels: np.ndarray = np.eye(n_clusters)[values]
+        return labels
+    if values.shape != (n_rows, n_clusters) or not np.issubdtype(values.dtype, np.number):
+        raise ValueError(
+            f"start has shape {values.shape} and dtype {values.dtype}; expected integer labels "
+            f"({n_rows},) or responsibilities ({n_rows}, {n_clusters})"
+        )
+    values = values.astype(np.float64)
+    if not (values >= 0.0).all() or not np.allclose(values.sum(1), 1.0, atol=1e-3):
+        raise ValueError("start has rows that are negative or do not sum to one")
+    return values
 
 
 def check_latent(Z: object, n_latent: int) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+MOST_FOR_EXACT = 20_000
 
 
 def umap(
@@ -38,6 +39,27 @@ def umap(
     places = np.asarray(embedding, dtype=np.float64)
     # A row without any neighbour of its own comes back as NaN.
     return np.where(np.isfinite(places), places, np.nanmean(places, axis=0))
+
+
+def neighbours(rows: NDArray[Any], n_neighbors: int, seed: int) -> NDArray[np.int64]:
+    """Return the numbers (N, k) of the nearest other rows of each row (N, D).
+
+    Exact up to 20,000 rows, else by nearest neighbour descent (Dong, Charikar & Li 2011).
+    """
+    wanted = min(n_neighbors, len(rows) - 1) + 1
+    if len(rows) <= MOST_FOR_EXACT:
+        from sklearn.neighbors import NearestNeighbors
+
+        found = NearestNeighbors(n_neighbors=wanted).fit(rows).kneighbors(return_distance=False)
+        return np.asarray(found[:, : wanted - 1], dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pynndescent import NNDescent
+
+        search = NNDescent(
+            rows.astype(np.float32), n_neighbors=wanted, random_state=seed % 2**32, n_jobs=1
+        )
+    return np.asarray(search.neighbor_graph[0][:, 1:], dtype=np.int64)
 
 
 def between_neighbours(

@@ -7,6 +7,7 @@ builds its model and says in which stages it is trained.
 import copy
 import inspect
 import math
+import re
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -149,6 +150,9 @@ class LatentMixtureEstimator(
 
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
     """What parameters of a subclass may be, where it differs from `checks.CHOICES`."""
+
+    objects: ClassVar[tuple[str, ...]] = ()
+    """Parameters of a subclass that may also be arrays or functions; such are not saved."""
 
     facts: ClassVar[tuple[str, ...]] = ()
     """Fitted attributes of a subclass that are saved beside those of every estimator."""
@@ -318,6 +322,9 @@ class LatentMixtureEstimator(
 
     # --------------------------------------------------------------------------- the networks
 
+    def _automatic_network(self) -> str:
+        return presets.network_for(self.kind_, self.image_shape_)
+
     def _networks(self) -> tuple[nn.Module, nets.NormalHead, nn.Module, Likelihood]:
         """Return encoder, head of q(z|x), decoder and likelihood for the fitted facts."""
         n_features = self.n_features_in_
@@ -338,7 +345,7 @@ class LatentMixtureEstimator(
         else:
             self.network_ = self.network
             if self.network == "auto":
-                self.network_ = presets.network_for(self.kind_, self.image_shape_)
+                self.network_ = self._automatic_network()
             if self.network_ == "mlp":
                 encoder, decoder = nets.mlp_pair(n_features, n_outputs, self.n_latent, self.hidden)
             elif image_shape:
@@ -593,6 +600,13 @@ def shares_docstring(estimator: type[E]) -> type[E]:
     parameters = shared.partition("----------\n")[2].partition("\n\nAttributes")[0]
     attributes = shared.partition("Attributes\n----------\n")[2].partition("\n\nNotes")[0]
     own = inspect.cleandoc(estimator.__doc__ or "")
-    own = own.replace("%(shared parameters)s", parameters)
+    described = own.partition("%(shared parameters)s")[2]
+    # What a subclass describes itself is not described twice.
+    kept = [
+        entry
+        for entry in re.split(r"\n(?=\w)", parameters)
+        if f"\n{entry.partition(' :')[0]} :" not in described
+    ]
+    own = own.replace("%(shared parameters)s", "\n".join(kept))
     estimator.__doc__ = own.replace("%(shared attributes)s", attributes)
     return estimator

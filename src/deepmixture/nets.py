@@ -184,6 +184,47 @@ def convolutional_valid_pair(
     return encoder, decoder
 
 
+def normalised_convolutions(
+    image_shape: tuple[int, int, int],
+    channels: Sequence[int] = (32, 64, 128),
+    width: int = 256,
+    dropout: float = 0.3,
+) -> nn.Module:
+    """Stride-2 convolutions with batch normalisation and dropout: the network of a classifier.
+
+    Parameters
+    ----------
+    image_shape : (height, width, channels)
+    channels : sequence of int
+        Channels after each convolution; a side shorter than 4 pixels is not halved further.
+    width : int
+        Features that come out.
+    dropout : float
+    """
+    height, breadth, colours = image_shape
+    layers: list[nn.Module] = [ImageInput(*image_shape)]
+    for depth in channels:
+        if min(height, breadth) < 4:
+            break
+        layers += [nn.Conv2d(colours, depth, 3, stride=2, padding=1, bias=False)]
+        layers += [nn.BatchNorm2d(depth), nn.ReLU()]
+        height, breadth, colours = (height + 1) // 2, (breadth + 1) // 2, depth
+    layers += [nn.Flatten(), nn.Dropout(dropout)]
+    layers += [nn.Linear(colours * height * breadth, width), nn.BatchNorm1d(width), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def normalised_mlp(
+    n_features: int, hidden: Sequence[int] = (512, 256), dropout: float = 0.3
+) -> nn.Module:
+    """Fully connected layers with batch normalisation and dropout: the network of a classifier."""
+    layers: list[nn.Module] = []
+    for width_in, width_out in itertools.pairwise((n_features, *hidden)):
+        layers += [nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.ReLU()]
+        layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
 CONVOLUTIONAL = {
     "convolutional": convolutional_pair,
     "convolutional_valid": convolutional_valid_pair,

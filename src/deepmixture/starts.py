@@ -5,7 +5,7 @@ No start ever sees a label.
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,16 @@ def neighbour_graph(latent: Array, n_clusters: int, seed: int, n_init: int = 20)
     return from_responsibilities(latent, responsibilities)
 
 
+def principal(rows: NDArray[Any], n_components: int, seed: int) -> Array:
+    """Return the first principal components of rows (N, F), all columns where F is no more."""
+    from sklearn.decomposition import PCA
+
+    if rows.shape[1] <= n_components or len(rows) <= n_components:
+        return np.asarray(rows, dtype=np.float64)
+    solver = PCA(n_components, svd_solver="randomized", random_state=seed % 2**32)
+    return np.asarray(solver.fit_transform(rows.astype(np.float32, copy=False)), dtype=np.float64)
+
+
 def manifold(
     latent: Array,
     n_clusters: int,
@@ -117,9 +127,9 @@ def manifold(
     seed: int,
     rng: np.random.Generator,
     n_rows: int = TRIAL_ROWS,
-    n_neighbors: int = 20,
+    n_neighbors: int | None = None,
 ) -> tuple[NDArray[np.int64], Array]:
-    """Embed at most `n_rows` rows of the latent by UMAP.
+    """Embed at most `n_rows` rows of the latent by UMAP, by default on 8 to 20 neighbours.
 
     Returns
     -------
@@ -131,6 +141,9 @@ def manifold(
     few = np.sort(rng.choice(len(latent), min(len(latent), n_rows), replace=False))
     if len(np.unique(latent[few], axis=0)) < max(FEWEST_FOR_GRAPH, 2 * n_clusters):
         return few[:0], np.empty((0, width))
+    if n_neighbors is None:
+        # Few rows lie far apart: the graph of 2,000 has its clusters at 10 neighbours, not at 20.
+        n_neighbors = int(np.clip(round(10 * (len(few) / 2000) ** 0.3), 8, 20))
     return few, umap(latent[few], width, seed, n_neighbors=n_neighbors, min_dist=0.0)
 
 

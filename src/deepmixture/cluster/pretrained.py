@@ -1,7 +1,7 @@
 """What the estimators share that start from a representation of their own."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ class Pretrained(LatentMixtureEstimator):
 
     encoder_: nn.Module
 
+    representation_length: ClassVar[tuple[int, int]] = (25, 2500)
+    """Least epochs, and least steps, of an automatic pretraining."""
+
     def _pretrain(self, x: Tensor, method: str | None) -> None:
         """Train the networks of `model_` as a representation of the rows x (N, F).
 
@@ -41,7 +44,7 @@ class Pretrained(LatentMixtureEstimator):
             )
         model = self.model_
         parts = (model.encoder, model.head, model.decoder, model.likelihood)
-        epochs = self._epochs(self.pretrain_epochs, len(x), at_least=25, steps=2500)
+        epochs = self._epochs(self.pretrain_epochs, len(x), *self.representation_length)
         rate = schedules.one_cycle(self.learning_rate)
         if method == "vae":
             warm_up = {"kl_weight": schedules.linear(0.0, 1.0, until=0.3)}

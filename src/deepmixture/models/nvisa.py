@@ -122,13 +122,16 @@ class NVISA(nn.Module):
 
     def log_q_y(self, x: Tensor, features: Tensor | None = None) -> Tensor:
         """Return log q(y|x), shape (B, K); `features` where the encoder's are at hand."""
-        if self.encoder_y is not None:
-            features = self.encoder_y(x)
-        elif features is None:
-            features = self.encoder(x)
+        if self.encoder_y is not None or features is None:
+            features = self.features_y(x)
         with torch.autocast(x.device.type, enabled=False):
             log_q_y: Tensor = self.classifier(at_least_float32(features)).log_softmax(-1)
             return log_q_y
+
+    def features_y(self, x: Tensor) -> Tensor:
+        """Return the features that q(y|x) is read from, shape (B, H')."""
+        features: Tensor = (self.encoder if self.encoder_y is None else self.encoder_y)(x)
+        return features
 
     def log_posterior_y(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return log p(y|x) by Bayes, shape (B, K), for noise (S, 1, D) or (S, B, D).

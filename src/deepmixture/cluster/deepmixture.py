@@ -1,0 +1,326 @@
+"""The estimator DeepMixture: the default, by a neighbour graph, consistency and the evidence."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn import config_context
+from torch import Tensor
+
+from deepmixture import (
+    augment,
+    checks,
+    data,
+    engine,
+    gradients,
+    nets,
+    presets,
+    schedules,
+    selection,
+    starts,
+)
+from deepmixture.cluster.pretrained import STARTS, Pretrained
+from deepmixture.embedding import neighbours
+from deepmixture.estimator import shares_docstring
+from deepmixture.models import deepmixture, nvisa
+from deepmixture.priors import DiagonalMixture
+
+N_TRIALS = 20
+N_DIRECTIONS = 50
+N_NEIGHBOURS = 10
+JUDGED_ROWS = 2000
+FEWEST_ROWS_NORMALISED = 16  # a batch of which batch normalisation can take the moments
+PLAIN_CHANGES: Mapping[str | None, Callable[[], augment.Change]] = {
+    "mixup": augment.Mixup,
+    "dropout": augment.FeatureDropout,
+    "noise": augment.Noise,
+    None: augment.Unchanged,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of several runs of the same estimator."""
+
+    seed: int
+    model: nvisa.NVISA
+    history: list[engine.Record]
+    timings: dict[str, float]
+    responsibilities: NDArray[np.float64]  # (N, K)
+
+
+@shares_docstring
+@dataclass(eq=False, repr=False)
+class DeepMixture(Pretrained):
+    """A mixture variational autoencoder that gets the clusters right by default.
+
+    p(y) p(z|y) p(x|z) with q(y|x) q(z|y, x), the factorisation of NVISA (Li et al. 2020), where
+    q(y|x) has a network of its own. Trained in four stages: a representation; a start on the
+    neighbour graph; a refinement, in which q(y|x) must say the same of a row and of changed copies
+    of it, and the start is one witness of the clusters, whose regular mistakes are learned; and
+    the joint evidence, in which the generative model learns beside it.
+
+    Parameters
+    ----------
+    %(shared parameters)s
+    n_init : int, default=1
+        Runs, each from its own seed. The one that agrees best with the others is kept, of two the
+        one with more mutual information I(x; y); `runs_` shows all.
+    start : {"graph", "gmm", "kmeans", "random"} or array, default="graph"
+        A mixture on a UMAP embedding of the neighbour graph: of the latent means for images, of
+        the directions of embeddings and counts, of the columns of tables; a Gaussian mixture or
+        k-means on the same; nothing, in which case the evidence alone finds the clusters; or
+        given labels (N,) or responsibilities (N, K).
+    start_weight : float, default=0.5
+        How much the start has to say beside q(y|x), from 0, which forgets it, to 1, as much as
+        independent rows would.
+    consistency : {"auto", "affine", "neighbours", "mixup", "dropout", "noise", None} or \
+callable, default="auto"
+        The change under which q(y|x) stays what it is: small turns, shifts and stretches of
+        images; steps to a neighbour; steps to any other row; entries put to their mean; noise; no
+        change; or a function of rows (B, F), or of images (B, C, H, W) as torchvision's
+        transforms are. Automatically "affine" for images of known shape, else "neighbours".
+    n_rounds : int, default=2
+        Rounds of start and refinement. From the second on the start is found on the features that
+        q(y|x) has learned, in which a row and its changed copies are one. Given starts have one.
+    refine_epochs : int or "auto", default="auto"
+        Passes over the rows in each refinement. Automatically 5 for large data, more for small.
+    epochs : int or "auto", default="auto"
+        Passes in which the evidence is maximised. Automatically 4 for large data, more for small.
+
+    Attributes
+    ----------
+    %(shared attributes)s
+    runs_ : list of dict
+        Of each run: its seed, the mutual information I(x; y) in nats, the adjusted agreement with
+        the other runs, and whether it was kept.
+    disagreement_ : float
+        Share of rows for which argmax q(y|x) is not that of the model's own posterior p(y|x), on
+        at most 2,000 of them.
+
+    References
+    ----------
+    Li et al. (2020), the paper of NVISA; the equations are in `deepmixture.models.deepmixture`.
+    """
+
+    n_clusters: int = 10
+    _: KW_ONLY
+    n_init: int = 1
+    start: Any = "graph"
+    start_weight: float = 0.5
+    consistency: Any = "auto"
+    n_rounds: int = 2
+    refine_epochs: int | Literal["auto"] = "auto"
+    epochs: int | Literal["auto"] = "auto"
+
+    name: ClassVar[str] = "deepmixture"
+    representation_length: ClassVar[tuple[int, int]] = (15, 1200)
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"start": (*STARTS, "random")}
+    objects: ClassVar[tuple[str, ...]] = ("start", "consistency")
+    facts: ClassVar[tuple[str, ...]] = ("runs_", "disagreement_")
+
+    def _build(self) -> None:
+        encoder, plain, decoder, likelihood = self._networks()
+        shape = self._image_sides()
+        encoder_y = nets.normalised_convolutions(shape) if shape else None
+        encoder_y = encoder_y or nets.normalised_mlp(self.n_features_in_)
+        width = checks.check_network("encoder_y", encoder_y, self.n_features_in_)
+        self.model_ = nvisa.NVISA(
+            encoder,
+            nets.ClusterHead(plain.mean.in_features, self.n_latent, self.n_clusters),
+            decoder,
+            likelihood,
+            DiagonalMixture(self.n_clusters, self.n_latent),
+            gradients.make("top-k", self.n_clusters, min(5, self.n_clusters), width),
+            encoder_y,
+            width,
+        )
+
+    def _automatic_network(self) -> str:
+        return presets.network_for_representation(self.kind_, self._image_sides())
+
+    def _train(self, x: Tensor) -> None:
+        seed = self.seed_
+        runs: list[Run] = []
+        for number in range(self.n_init):
+            if number:
+                self.seed_ = engine.derive_seed(seed, "run", number)
+                engine.seed_noise(engine.derive_seed(self.seed_, "weights"), x.device)
+                self._build()
+                self.history_, self.timings_ = [], {}
+            self._train_once(x)
+            runs.append(Run(self.seed_, self.model_, self.history_, self.timings_, self._q_y(x)))
+            if self.interrupted_:
+                break
+        self.seed_ = seed
+        agreements = selection.agreements([run.responsibilities for run in runs])
+        best = selection.choose([run.responsibilities for run in runs])
+        self.model_, self.history_ = runs[best].model, runs[best].history
+        self.timings_ = runs[best].timings
+        self.runs_ = [
+            {
+                "seed": run.seed,
+                "mutual_information": starts.mutual_information(run.responsibilities),
+                "agreement": agreement,
+                "kept": number == best,
+            }
+            for number, (run, agreement) in enumerate(zip(runs, agreements, strict=True))
+        ]
+        self.disagreement_ = self._disagreement(x)
+
+    # ------------------------------------------------------------------------------ the stages
+
+    def _train_once(self, x: Tensor) -> None:
+        """Train `model_` through all stages."""
+        self.model_.to(x.device)
+        if isinstance(self.start, str) and self.start == "random":
+            self._train_from_nothing(x)
+            return
+        self._pretrain(x, "autoencoder")
+        latent = self._evaluate(self.model_.latent, x).double().numpy()
+        rows = torch.arange(len(x), device=x.device)
+        refinement = self._refine(x, rows, self._space(x, latent), "refinement")
+        for again in range(1, self.n_rounds if isinstance(self.start, str) else 1):
+            refinement = self._refine(x, rows, self._learned_space(x), f"refinement {again + 1}")
+
+        self._start_prior(latent, refinement.responsibilities(rows))
+        epochs = self._epochs(self.epochs, len(x), at_least=4, steps=800)
+        evidence = deepmixture.JointEvidence(refinement)
+        self._run_stage(evidence, [x, rows], self._stage("joint evidence", epochs, refinement))
+
+    def _refine(
+        self, x: Tensor, rows: Tensor, space: NDArray[np.float64], name: str
+    ) -> deepmixture.Refinement:
+        """Find a start in the space (N, D), and train q(y|x) from it."""
+        began = time.perf_counter()
+        first = name == "refinement"
+        self._callback.begin("start" if first else "new start", 1, 1)
+        start = self._find_start(space, len(x))
+        if not first:
+            start = selection.renumbered(start, self._q_y(x))
+        given = torch.from_numpy(start).float().to(x.device)
+        epochs = self._epochs(self.refine_epochs, len(x), at_least=5, steps=800)
+        memory = 0.5 ** (5 / max(epochs, 5))  # one half a fifth of the stage
+        responsibilities = deepmixture.Responsibilities(given, self.start_weight, memory)
+        refinement = deepmixture.Refinement(self.model_, responsibilities, self._change(x, space))
+        self.timings_["start" if first else "new start"] = time.perf_counter() - began
+        self._run_stage(refinement, [x, rows], self._stage(name, epochs, refinement))
+        responsibilities.learn_confusion()
+        return refinement
+
+    def _stage(self, name: str, epochs: int, refinement: deepmixture.Refinement) -> engine.Stage:
+        def learn_confusion(epoch: int) -> bool:
+            # What q(y|x) says before it has learned the start is worth nothing.
+            if epoch >= max(1, epochs // 5) or refinement.responsibilities.knows:
+                refinement.responsibilities.learn_confusion()
+            return False
+
+        rate = schedules.one_cycle(self.learning_rate, warm_up=0.1)
+        batch = max(self.batch_size, FEWEST_ROWS_NORMALISED)
+        return engine.Stage(name, epochs, rate, batch, before_epoch=learn_confusion)
+
+    def _train_from_nothing(self, x: Tensor) -> None:
+        """Maximise the evidence from the first weights on: the random start."""
+        epochs = self._epochs(self.epochs, len(x), at_least=24, steps=2500)
+        rate = schedules.cosine(self.learning_rate, 0.01 * self.learning_rate)
+        stage = engine.Stage("joint evidence", epochs, rate, self.batch_size)
+        self._run_stage(self.model_, [x], stage)
+
+    # ------------------------------------------------------------------------------- the start
+
+    def _space(self, x: Tensor, latent: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the coordinates (N, D) in which rows are near one another."""
+        space = presets.SPACES[self.kind_]
+        if space == "latent":
+            return latent
+        values = x.cpu().numpy()
+        if space == "directions":
+            values = values * self.scaling_.scale + self.scaling_.offset
+            values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        return starts.principal(values, N_DIRECTIONS, engine.derive_seed(self.seed_, "space"))
+
+    def _learned_space(self, x: Tensor) -> NDArray[np.float64]:
+        """Return the directions of the features of q(y|x), which know the changes, (N, D)."""
+        features = self._evaluate(self.model_.features_y, x).numpy()
+        features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+        return starts.principal(features, N_DIRECTIONS, engine.derive_seed(self.seed_, "space"))
+
+    def _find_start(self, space: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+        """Return the responsibilities (N, K) of the start, or those that were given."""
+        if not isinstance(self.start, str):
+            return checks.check_responsibilities(self.start, n_rows, self.n_clusters)
+        seed = engine.derive_seed(self.seed_, "start", len(self.history_))
+        with config_context(array_api_dispatch=False):
+            return STARTS[self.start](space, self.n_clusters, seed, N_TRIALS).responsibilities
+
+    def _start_prior(self, latent: NDArray[np.float64], responsibilities: Tensor) -> None:
+        """Start p(y) p(z|y), and the noise of q(z|y, x), from the moments of the latent."""
+        moments = starts.from_responsibilities(latent, responsibilities.double().cpu().numpy())
+        device = responsibilities.device
+        weights, means, scales, spread = (
+            torch.from_numpy(part).float().to(device)
+            for part in (moments.weights, moments.means, moments.scales, moments.total_scale)
+        )
+        self.model_.prior.start(weights, means, scales)
+        # The noise of q(z|y, x) starts small next to the latent, or it would undo the start.
+        self.model_.head.start_scale(0.1 * spread)
+
+    # ------------------------------------------------------------------------------ the change
+
+    def _change(self, x: Tensor, space: NDArray[np.float64]) -> augment.Change:
+        chosen = self.consistency
+        shape = self._image_sides()
+        if callable(chosen):
+            return augment.Given(chosen, shape)
+        if chosen == "auto":
+            chosen = "affine" if shape else "neighbours"
+        if chosen == "affine":
+            if shape is None:
+                raise ValueError(
+                    "consistency='affine' needs images: X of shape (N, H, W) or (N, H, W, C); "
+                    f"got rows of {self.n_features_in_} {self.kind_} values"
+                )
+            return augment.Affine(shape)
+        if chosen == "neighbours":
+            seed = engine.derive_seed(self.seed_, "neighbours")
+            index = torch.from_numpy(neighbours(space, N_NEIGHBOURS, seed))
+            return augment.Neighbours(x, index.to(x.device))
+        return PLAIN_CHANGES[chosen]()
+
+    def _image_sides(self) -> tuple[int, int, int] | None:
+        if not self.image_shape_:
+            return None
+        height, width, colours = (*self.image_shape_, 1)[:3]
+        return height, width, colours
+
+    # ------------------------------------------------------------------------- what is said of it
+
+    def _q_y(self, x: Tensor) -> NDArray[np.float64]:
+        return self._log_q_y(x).double().softmax(1).numpy()
+
+    def _disagreement(self, x: Tensor) -> float:
+        """Return the share of rows whose clusters by q(y|x) and by p(y|x) differ."""
+        generator = torch.Generator().manual_seed(engine.derive_seed(self.seed_, "judged"))
+        some = x[torch.randperm(len(x), generator=generator)[:JUDGED_ROWS].to(x.device)]
+        noise = torch.randn(4, 1, self.n_latent, generator=generator).to(x.device)
+        model = self.model_
+        posterior = self._evaluate(lambda part: model.log_posterior_y(part, noise), some)
+        return float((posterior.argmax(1) != self._log_q_y(some).argmax(1)).double().mean())
+
+    def _describe(self, rows: data.Rows, why: str) -> list[str]:
+        share = f"{100 * self.disagreement_:.1f}%"
+        return [
+            *super()._describe(rows, why),
+            f"q(y|x) and the posterior p(y|x) of the generative model name different clusters "
+            f"for {share} of the rows.",
+        ]
+
+    def _noise_width(self) -> int:
+        return 1 + self.n_latent
+
+    def _reorder(self, order: Tensor) -> None:
+        self.model_.reorder(order)
