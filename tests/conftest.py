@@ -45,6 +45,8 @@ def make() -> Make:
             small |= {"epochs": 10, "start": "gmm", "n_noise": 2, "prior_width": 16}
         if name in ("dec", "idec"):
             small |= {"epochs": 12, "clustering_rate": 1e-2, "tolerance": 0.0, "start": "gmm"}
+        if name == "deepmixture":
+            small |= {"epochs": 10, "refine_epochs": 20, "start": "gmm", "n_init": 1}
         if name == "gm-gan":
             small |= {"epochs": 80, "start": "gmm"}
         return deepmixture.MODELS[name](**(small | settings))

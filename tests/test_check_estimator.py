@@ -23,6 +23,7 @@ SMALL = {
 @parametrize_with_checks(
     [
         deepmixture.VaDE(epochs=2, **SMALL),
+        deepmixture.DeepMixture(epochs=2, refine_epochs=2, **(SMALL | {"n_init": 1})),
         deepmixture.GMVAE(epochs=6, **SMALL),
         deepmixture.AEGMM(**SMALL),
         deepmixture.VAEGMM(**SMALL),

@@ -20,7 +20,7 @@ from deepmixture import cli, results, run_folder
 COMMANDS = ["fit", "predict", "sample", "score", "report", "models"]
 SMALL = ["--clusters", "3", "--epochs", "2", "--pretrain-epochs", "2", "--latent", "2"]
 SMALL += ["--precision", "float32", "--set", "hidden=16,8", "--set", "n_init=2"]
-SMALL += ["--set", "start=gmm"]  # the graph takes seconds to compile
+SMALL += ["--model", "vade", "--set", "start=gmm"]  # the graph takes seconds to compile
 CLASSES = np.repeat([0, 1, 2], 20)
 
 

@@ -18,9 +18,10 @@ pytestmark = pytest.mark.skipif(not README.exists(), reason="not a source tree")
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len(code) == 1
-    quick = {"hidden": (16,), "network": "mlp", "start": "gmm", "n_init": 1}
-    quick |= {"pretrain_epochs": 1, "epochs": 1}
-    monkeypatch.setattr(deepmixture, "VaDE", partial(deepmixture.VaDE, **quick), raising=False)
+    quick = {"hidden": (16,), "network": "mlp", "start": "gmm"}
+    quick |= {"pretrain_epochs": 1, "refine_epochs": 1, "epochs": 1}
+    default = partial(deepmixture.DeepMixture, **quick)
+    monkeypatch.setattr(deepmixture, "DeepMixture", default, raising=False)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(code[0], names)
@@ -28,7 +29,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert isinstance(new, np.ndarray)
     assert new.shape == (16, 8, 8)
     np.testing.assert_array_equal(labels, 3)
-    assert isinstance(names["model"], deepmixture.MODELS["vade"])
+    assert isinstance(names["model"], deepmixture.MODELS["deepmixture"])
 
 
 def test_the_readme_names_every_model(capsys: pytest.CaptureFixture[str]) -> None:

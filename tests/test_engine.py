@@ -1,5 +1,6 @@
 """The training loop: order, schedules, repeatability, stopping, divergence, and evaluation."""
 
+import math
 from collections.abc import Mapping
 from itertools import chain
 
@@ -197,6 +198,23 @@ def test_divergence_names_stage_epoch_and_term(value: float) -> None:
     with pytest.raises(TrainingDiverged, match=message):
         engine.train(Diverges(), [numbered()], stage(), CPU, 0, recorder)
     assert len(recorder.records) == 1
+
+
+def test_a_broken_step_is_taken_back_and_goes_on_at_a_smaller_rate() -> None:
+    class BreaksOnce(Spy):
+        def forward(self, x: Tensor, knobs: Mapping[str, Tensor]) -> object:
+            super().forward(x, knobs)
+            broken = len(self.batches) == 5
+            loss = (self.weight - 1.0).square() + (float("nan") * self.weight if broken else 0.0)
+            return loss, {"prior": loss.detach()}
+
+    model = BreaksOnce()
+    history, stopped = engine.train(model, [numbered()], stage(), CPU, 0, Recorder())
+    assert not stopped
+    assert [record["epoch"] for record in history] == list(range(1, stage().epochs + 1))
+    assert model.weight.isfinite()
+    assert history[-1]["rate_factor"] == pytest.approx(1 / 3)
+    assert all(math.isfinite(float(record["loss"])) for record in history)
 
 
 @pytest.mark.parametrize("hardware", [CPU, CPU_BFLOAT16], ids=str)

@@ -18,6 +18,7 @@ from torch import nn
 
 import deepmixture
 from deepmixture.estimator import LatentMixtureEstimator
+from deepmixture.models.nvisa import NVISA
 from deepmixture.progress import Silent
 
 Make = Callable[..., LatentMixtureEstimator]
@@ -375,6 +376,9 @@ def widen(estimator: Fitted) -> Fitted:
     within = np.einsum("k,kdd->d", wide.weights_, wide.covariances_)
     between = np.average((wide.means_ - wide.weights_ @ wide.means_) ** 2, 0, wide.weights_)
     wide.model_.head.start_scale(torch.from_numpy(np.sqrt(within + between)).float())
+    if isinstance(wide.model_, NVISA):
+        nn.init.zeros_(wide.model_.classifier.weight)  # draws of y as well come from a broad q
+        nn.init.zeros_(wide.model_.classifier.bias)
     return wide
 
 

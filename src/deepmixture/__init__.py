@@ -1,7 +1,8 @@
 """Deep generative clustering: find the groups in images, embeddings and tables.
 
-Mixture variational autoencoders as scikit-learn estimators. `VaDE`, `GMVAE`, `AEGMM` and
-`VAEGMM` are fitted like `sklearn.mixture.GaussianMixture`; `load` reads a fitted one back.
+Mixture variational autoencoders as scikit-learn estimators. `DeepMixture` is the default; it and
+the published models are fitted like `sklearn.mixture.GaussianMixture`; `load` reads a fitted one
+back.
 """
 
 import importlib

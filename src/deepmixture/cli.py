@@ -67,7 +67,9 @@ VerboseOption = Annotated[
 @app.command()
 def fit(
     data: DataArgument,
-    model: Annotated[str, typer.Option(help="A name that `deepmixture models` lists.")] = "vade",
+    model: Annotated[
+        str, typer.Option(help="A name that `deepmixture models` lists.")
+    ] = "deepmixture",
     clusters: Annotated[int | None, typer.Option(help="Number of clusters.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same labels.")] = 0,
     out: Annotated[

@@ -4,6 +4,7 @@ It knows no model: a model is called on a batch and gives a loss and named terms
 are functions of (seed, stage, epoch), so a run can be repeated to the bit on one machine.
 """
 
+import copy
 import math
 import time
 import zlib
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 CHUNK = 512
+STEPS_BETWEEN_STATES = 100
+SLOWEST = 3.0**-2.5  # below a rate divided by three thrice
 Record = dict[str, str | int | float]
 
 
@@ -162,7 +165,8 @@ def train(
     Raises
     ------
     TrainingDiverged
-        If the loss is no longer finite.
+        If the loss is no longer finite, and was not three times before, each time from the last
+        good state on with a third of the rate.
     """
     fabric = _fabric(hardware)
     learned = [p for p in model.parameters() if p.requires_grad]
@@ -175,7 +179,11 @@ def train(
     callback.begin(stage.name, stage.epochs, n_steps)
     history: list[Record] = []
     stopped = False
-    for epoch in range(stage.epochs):
+    good = _State(model, optimiser)
+    slower = 1.0
+    first_break = ""
+    epoch = 0
+    while epoch < stage.epochs:
         began = time.perf_counter()
         if stage.before_epoch is not None:
             if stage.before_epoch(epoch):
@@ -190,7 +198,7 @@ def train(
         # Splitting evenly leaves no last batch of a few rows with a gradient of noise.
         for index in order.to(hardware.device).tensor_split(n_steps):
             progress = (epoch * n_steps + done) / max(stage.epochs * n_steps - 1, 1)
-            rate = stage.learning_rate(progress)
+            rate = slower * stage.learning_rate(progress)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             for name, schedule in stage.knobs.items():
@@ -208,8 +216,21 @@ def train(
                 stopped = True
                 break
         means = {name: float(total) / done for name, total in totals.items()}
-        _check_finite(means, stage, epoch)
-        record: Record = {"stage": stage.name, "epoch": epoch + 1}
+        if not all(map(math.isfinite, means.values())):
+            first_break = first_break or _where_it_broke(means, stage, epoch)
+            if slower < SLOWEST:
+                raise TrainingDiverged(first_break)
+            good.restore(model, optimiser)
+            slower /= 3.0
+            epoch = good.epoch
+            del history[epoch:]
+            continue
+        epoch += 1
+        if (epoch - good.epoch) * n_steps >= STEPS_BETWEEN_STATES:
+            good = _State(model, optimiser, epoch)
+        record: Record = {"stage": stage.name, "epoch": epoch}
+        if slower < 1.0:
+            record["rate_factor"] = slower
         record |= {"seconds": time.perf_counter() - began, "learning_rate": rate, **means}
         history.append(record)
         callback.end_epoch(record)
@@ -231,15 +252,27 @@ def _fabric(hardware: Hardware) -> "Fabric":
     return Fabric(accelerator=kind, devices=devices, plugins=[plugin])
 
 
-def _check_finite(means: Mapping[str, float], stage: Stage, epoch: int) -> None:
+class _State:
+    """A copy of model and optimiser, to step back to."""
+
+    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, epoch: int = 0) -> None:
+        self.epoch = epoch
+        self.weights = {name: value.clone() for name, value in model.state_dict().items()}
+        self.optimiser = copy.deepcopy(optimiser.state_dict())
+
+    def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        model.load_state_dict(self.weights)
+        optimiser.load_state_dict(copy.deepcopy(self.optimiser))
+
+
+def _where_it_broke(means: Mapping[str, float], stage: Stage, epoch: int) -> str:
     broken = [name for name, value in means.items() if not math.isfinite(value)]
-    if broken:
-        term = next((name for name in broken if name != "loss"), "loss")
-        raise TrainingDiverged(
-            f"training diverged: {term} is {means[term]} in epoch {epoch + 1} of the stage "
-            f"{stage.name!r}; try a smaller learning_rate, precision='float32', or look for "
-            "extreme values in X"
-        )
+    term = next((name for name in broken if name != "loss"), "loss")
+    return (
+        f"training diverged: {term} is {means[term]} in epoch {epoch + 1} of the stage "
+        f"{stage.name!r}; try a smaller learning_rate, precision='float32', or look for "
+        "extreme values in X (three times a smaller rate from the last good state did not help)"
+    )
 
 
 @torch.inference_mode()

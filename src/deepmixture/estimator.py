@@ -318,6 +318,15 @@ class LatentMixtureEstimator(
             f"Scaling: {self.scaling_.describe()}.",
             f"Likelihood: {self.likelihood_}. Network: {self.network_}.",
             f"Trained on {self.hardware_}.",
+            *self._stepped_back(),
+        ]
+
+    def _stepped_back(self) -> list[str]:
+        stages = dict.fromkeys(r["stage"] for r in self.history_ if "rate_factor" in r)
+        return [
+            f"The loss became infinite or NaN in the stage {stage!r}: training went on from the "
+            "last good state with a smaller learning rate."
+            for stage in stages
         ]
 
     # --------------------------------------------------------------------------- the networks

@@ -60,11 +60,3 @@ def choose(runs: Sequence[Responsibilities]) -> int:
         return int(np.argmax([mutual_information(run) for run in runs]))
     found = agreements(runs)
     return int(np.argmax([value if value is not None else 0.0 for value in found]))
-
-
-def renumbered(responsibilities: Responsibilities, like: Responsibilities) -> Responsibilities:
-    """Return responsibilities (N, K) with the clusters numbered as in others (N, K)."""
-    from scipy.optimize import linear_sum_assignment
-
-    _, order = linear_sum_assignment(like.T @ responsibilities, maximize=True)
-    return responsibilities[:, order]

@@ -32,7 +32,9 @@ class Start:
     total_scale: Array  # (D,) standard deviations of the latent over all rows
 
 
-def k_means(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Start:
+def k_means(
+    latent: Array, n_clusters: int, seed: int, n_init: int = 20, begin: Array | None = None
+) -> Start:
     """Start from k-means, the best of `n_init` by the distances within its clusters.
 
     Parameters
@@ -42,6 +44,8 @@ def k_means(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Star
     seed : int
     n_init : int, default=20
         First choices of centres that are tried.
+    begin : array of shape (N, K), optional
+        Responsibilities to go on from, in place of trials.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -50,13 +54,18 @@ def k_means(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Star
     with warnings.catch_warnings():
         # Fewer different rows than clusters leave some without a row.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(n_clusters, n_init=n_init, random_state=seed % 2**32).fit(latent)
+        first = "k-means++" if begin is None else from_responsibilities(latent, begin).means
+        trials = n_init if begin is None else 1
+        search = KMeans(n_clusters, init=first, n_init=trials, random_state=seed % 2**32)
+        found = search.fit(latent)
     start = from_responsibilities(latent, np.eye(n_clusters)[found.labels_])
     # A cluster without a row keeps the centre that k-means gave it.
     return replace(start, means=found.cluster_centers_)
 
 
-def gaussian_mixture(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Start:
+def gaussian_mixture(
+    latent: Array, n_clusters: int, seed: int, n_init: int = 20, begin: Array | None = None
+) -> Start:
     """Start from a full-covariance Gaussian mixture, and its diagonal by moments.
 
     The mixture is chosen on at most 20,000 rows by `most_informative` and refined on all. The
@@ -70,16 +79,20 @@ def gaussian_mixture(latent: Array, n_clusters: int, seed: int, n_init: int = 20
     seed : int
     n_init : int, default=20
         Mixtures that are tried.
+    begin : array of shape (N, K), optional
+        Responsibilities to go on from, in place of trials.
     """
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
     few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
-    best = most_informative(latent[few], n_clusters, rng, n_init)
+    best = _first_mixture(latent[few], n_clusters, rng, n_init, _of(begin, few))
     refined = _mixture(latent, n_clusters, rng, begin=best)
     return from_responsibilities(latent, refined.predict_proba(latent), refined.covariances_)
 
 
-def neighbour_graph(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Start:
+def neighbour_graph(
+    latent: Array, n_clusters: int, seed: int, n_init: int = 20, begin: Array | None = None
+) -> Start:
     """Start from the neighbour graph of the latent: a UMAP embedding, then a mixture on that.
 
     The way of N2D (McConville et al. 2021, "(Not too) deep clustering"). At most 20,000 rows are
@@ -93,13 +106,15 @@ def neighbour_graph(latent: Array, n_clusters: int, seed: int, n_init: int = 20)
     seed : int
     n_init : int, default=20
         Mixtures that are tried.
+    begin : array of shape (N, K), optional
+        Responsibilities to go on from, in place of trials.
     """
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
     few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)
     if not len(few):
-        return gaussian_mixture(latent, n_clusters, seed, n_init)
-    mixture = most_informative(places, n_clusters, rng, n_init)
+        return gaussian_mixture(latent, n_clusters, seed, n_init, begin)
+    mixture = _first_mixture(places, n_clusters, rng, n_init, _of(begin, few))
     known = mixture.predict_proba(places)
     responsibilities = np.empty((len(latent), n_clusters))
     responsibilities[few] = known
@@ -157,6 +172,25 @@ def most_informative(
     """
     trials = (_mixture(rows, n_clusters, rng) for _ in range(n_init))
     return max(trials, key=lambda trial: mutual_information(trial.predict_proba(rows)))
+
+
+def _of(responsibilities: Array | None, rows: NDArray[np.int64]) -> Array | None:
+    return None if responsibilities is None else responsibilities[rows]
+
+
+def _first_mixture(
+    rows: Array, n_clusters: int, rng: np.random.Generator, n_init: int, begin: Array | None
+) -> "GaussianMixture":
+    """Fit the best of `n_init` mixtures, or the one that responsibilities (n, K) lead to."""
+    if begin is None:
+        return most_informative(rows, n_clusters, rng, n_init)
+    from sklearn.mixture import GaussianMixture
+
+    moments = from_responsibilities(rows, begin)
+    first = GaussianMixture(n_clusters)
+    first.weights_, first.means_ = moments.weights, moments.means
+    first.precisions_ = np.linalg.inv(moments.covariances)
+    return _mixture(rows, n_clusters, rng, begin=first)
 
 
 def _mixture(

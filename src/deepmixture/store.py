@@ -63,6 +63,9 @@ def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
     parameters = estimator.get_params(deep=False)
     own = [name for name in ("encoder", "decoder") if parameters.pop(name) is not None]
     parameters["hidden"] = list(parameters["hidden"])
+    for name in estimator.objects:
+        if not isinstance(parameters[name], str | None):
+            del parameters[name]
     if not isinstance(parameters["random_state"], numbers.Integral):
         parameters["random_state"] = None
     names = getattr(estimator, "feature_names_in_", None)

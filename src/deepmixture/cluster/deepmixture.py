@@ -85,8 +85,9 @@ callable, default="auto"
         change; or a function of rows (B, F), or of images (B, C, H, W) as torchvision's
         transforms are. Automatically "affine" for images of known shape, else "neighbours".
     n_rounds : int, default=2
-        Rounds of start and refinement. From the second on the start is found on the features that
-        q(y|x) has learned, in which a row and its changed copies are one. Given starts have one.
+        Rounds of start and refinement. From the second on the clusters go on from those there are
+        on the features that q(y|x) has learned, in which a row and its changed copies are one.
+        Given starts have one round.
     refine_epochs : int or "auto", default="auto"
         Passes over the rows in each refinement. Automatically 5 for large data, more for small.
     epochs : int or "auto", default="auto"
@@ -199,9 +200,7 @@ callable, default="auto"
         began = time.perf_counter()
         first = name == "refinement"
         self._callback.begin("start" if first else "new start", 1, 1)
-        start = self._find_start(space, len(x))
-        if not first:
-            start = selection.renumbered(start, self._q_y(x))
+        start = self._find_start(space, len(x), None if first else self._q_y(x))
         given = torch.from_numpy(start).float().to(x.device)
         epochs = self._epochs(self.refine_epochs, len(x), at_least=5, steps=800)
         memory = 0.5 ** (5 / max(epochs, 5))  # one half a fifth of the stage
@@ -249,13 +248,16 @@ callable, default="auto"
         features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
         return starts.principal(features, N_DIRECTIONS, engine.derive_seed(self.seed_, "space"))
 
-    def _find_start(self, space: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+    def _find_start(
+        self, space: NDArray[np.float64], n_rows: int, begin: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
         """Return the responsibilities (N, K) of the start, or those that were given."""
         if not isinstance(self.start, str):
             return checks.check_responsibilities(self.start, n_rows, self.n_clusters)
         seed = engine.derive_seed(self.seed_, "start", len(self.history_))
         with config_context(array_api_dispatch=False):
-            return STARTS[self.start](space, self.n_clusters, seed, N_TRIALS).responsibilities
+            find = STARTS[self.start]
+            return find(space, self.n_clusters, seed, N_TRIALS, begin).responsibilities
 
     def _start_prior(self, latent: NDArray[np.float64], responsibilities: Tensor) -> None:
         """Start p(y) p(z|y), and the noise of q(z|y, x), from the moments of the latent."""

@@ -88,7 +88,8 @@ class Responsibilities(nn.Module):
 
     def see(self, rows: Tensor, q_y: Tensor) -> None:
         """Take note of q(y|T x), shape (B, K)."""
-        memory = 0.0 if self.log_confusion is None else self.memory
+        memory = self.memory if self.knows else 0.0
+        q_y = torch.where(q_y.isfinite(), q_y, self.seen[rows])  # a step that will be taken back
         self.seen[rows] = memory * self.seen[rows] + (1.0 - memory) * q_y
 
     def learn_confusion(self) -> None:

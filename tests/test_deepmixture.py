@@ -1,0 +1,213 @@
+"""DeepMixture: its responsibilities, its bound, its posterior, and its manners."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import adjusted_rand_score
+from torch import Tensor, nn
+
+import deepmixture
+from deepmixture import augment, gradients
+from deepmixture.estimator import LatentMixtureEstimator
+from deepmixture.likelihoods import Bernoulli
+from deepmixture.models.deepmixture import JointEvidence, Refinement, Responsibilities
+from deepmixture.models.nvisa import NVISA
+from deepmixture.nets import ClusterHead
+from deepmixture.priors import DiagonalMixture
+
+Make = Callable[..., LatentMixtureEstimator]
+K, F = 3, 4
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def tiny() -> NVISA:
+    """A model of one latent dimension in float64, q(y|x) with a network of its own."""
+    encoder = nn.Sequential(nn.Linear(F, 5), nn.Tanh())
+    encoder_y = nn.Sequential(nn.Linear(F, 6), nn.Tanh())
+    decoder = nn.Sequential(nn.Linear(1, 5), nn.Tanh(), nn.Linear(5, F))
+    head = ClusterHead(5, 1, K, width=6)
+    prior = DiagonalMixture(K, 1)
+    prior.start(torch.tensor([0.2, 0.5, 0.3]), torch.randn(K, 1), 0.3 + 0.5 * torch.rand(K, 1))
+    model = NVISA(encoder, head, decoder, Bernoulli(), prior, gradients.Exact(), encoder_y, 6)
+    nn.init.normal_(head.change.weight, std=0.5)
+    nn.init.normal_(head.raw_scale.weight, std=0.3)
+    return model.double()
+
+
+def test_q_y_is_read_from_its_own_network() -> None:
+    model, x = tiny(), torch.rand(5, F).double()
+    before = model.log_q_y(x)
+    nn.init.normal_(model.encoder[0].weight)
+    torch.testing.assert_close(model.log_q_y(x), before)
+    nn.init.normal_(model.encoder_y[0].weight)
+    assert not torch.allclose(model.log_q_y(x), before)
+    expected = model.classifier(model.encoder_y(x)).log_softmax(-1)
+    torch.testing.assert_close(model.log_q_y(x), expected)
+
+
+def test_the_posterior_over_y_is_that_of_bayes() -> None:
+    model, x = tiny(), torch.rand(4, F).double()
+    model.head.floor.fill_(1.0)  # so wide that few draws are needed
+    z = torch.linspace(-9.0, 9.0, 4001).double()[:, None]
+    with torch.no_grad():
+        log_p_x = model.likelihood.log_prob(model.decoder(z)[:, None], x)  # (Z, B)
+        joint = (model.prior.log_joint(z)[:, None] + log_p_x[:, :, None]).logsumexp(0)  # (B, K)
+        found = model.log_posterior_y(x, torch.randn(4000, 1, 1).double())
+    torch.testing.assert_close(found, joint.log_softmax(-1), atol=0.03, rtol=0.0)
+
+
+def test_responsibilities_are_the_start_until_the_confusion_is_learned() -> None:
+    start = torch.rand(6, K).softmax(1)
+    responsibilities = Responsibilities(start)
+    rows = torch.tensor([4, 1])
+    responsibilities.see(rows, torch.rand(2, K).softmax(1))
+    torch.testing.assert_close(responsibilities(rows), start[rows])
+
+
+def test_responsibilities_are_equation_1() -> None:
+    start = torch.eye(K)[torch.tensor([0, 1, 2, 1])]
+    seen = torch.rand(4, K).softmax(1)
+    responsibilities = Responsibilities(start, start_weight=0.7, memory=0.25)
+    responsibilities.see(torch.arange(4), seen)
+    responsibilities.learn_confusion()
+    for n, s in enumerate([0, 1, 2, 1]):
+        weight = []
+        for y in range(K):
+            together = [float(seen[m, y]) * float(start[m, s]) for m in range(4)]
+            every = [float(seen[m, y]) for m in range(4)]
+            a = (sum(together) + 1.0) / (sum(every) + K)
+            weight.append(float(seen[n, y]) * a**0.7)
+        expected = torch.tensor(weight) / sum(weight)
+        torch.testing.assert_close(responsibilities(torch.tensor([n]))[0], expected)
+    again = torch.full((1, K), 1.0 / K)
+    responsibilities.see(torch.tensor([2]), again)
+    torch.testing.assert_close(responsibilities.seen[2], 0.25 * seen[2] + 0.75 / K)
+
+
+def test_a_planted_confusion_is_found() -> None:
+    rng = np.random.default_rng(0)
+    planted = np.array([[0.8, 0.2, 0.0], [0.0, 0.9, 0.1], [0.05, 0.05, 0.9]])
+    y = rng.integers(0, K, 6000)
+    s = np.array([rng.choice(K, p=planted[label]) for label in y])
+    responsibilities = Responsibilities(torch.eye(K)[torch.from_numpy(s)])
+    responsibilities.see(torch.arange(6000), torch.eye(K)[torch.from_numpy(y)])
+    responsibilities.learn_confusion()
+    assert responsibilities.log_confusion is not None
+    found = responsibilities.log_confusion.exp().numpy()
+    np.testing.assert_allclose(found, planted, atol=0.03)
+
+
+def test_what_is_not_finite_is_not_remembered() -> None:
+    responsibilities = Responsibilities(torch.eye(K))
+    responsibilities.see(torch.arange(K), torch.full((K, K), float("nan")))
+    torch.testing.assert_close(responsibilities.seen, torch.eye(K))
+
+
+def test_the_loss_is_the_consistency_and_the_evidence_of_drawn_clusters() -> None:
+    model, x = tiny(), torch.rand(300, F).double()
+    y = torch.randint(K, (300,))
+    responsibilities = Responsibilities(torch.eye(K).double()[y])
+    refinement = Refinement(model, responsibilities, augment.Unchanged())
+    rows = torch.arange(300)
+    torch.manual_seed(1)
+    loss, terms = JointEvidence(refinement)(x, rows, {})
+    torch.manual_seed(1)
+    one_hot = torch.eye(K).double()[y][None]
+    torch.multinomial(responsibilities(rows), 1)
+    noise = torch.randn(1, 300, 1)
+    evidence = sum(model.log_joint(x, model.encoder(x), one_hot, noise).values()).mean()
+    consistency = model.log_q_y(x)[rows, y].mean()
+    torch.testing.assert_close(loss, -evidence - consistency)
+    torch.testing.assert_close(terms["consistency"], consistency)
+    assert terms["cluster_entropy"] == pytest.approx(0.0)
+
+
+def test_regular_mistakes_of_a_start_are_repaired(make: Make) -> None:
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1, 2], 200)
+    x = rng.normal(size=(600, 2)) + np.array([[0, 0], [9, 0], [0, 9]])[classes]
+    start = classes.copy()
+    start[rng.choice(200, 50, replace=False)] = 1  # a quarter of the first group
+    estimator = make("deepmixture", start=start, refine_epochs=60, consistency="noise")
+    labels = estimator.fit_predict(x)
+    assert adjusted_rand_score(classes, start) < 0.85
+    assert adjusted_rand_score(classes, labels) > 0.97
+
+
+def test_one_run_of_several_is_kept(make: Make, blobs: np.ndarray) -> None:
+    estimator = make("deepmixture", n_init=3).fit(blobs)
+    assert [run["kept"] for run in estimator.runs_].count(True) == 1
+    assert len({run["seed"] for run in estimator.runs_}) == 3
+    assert all(0.0 <= run["agreement"] <= 1.0 for run in estimator.runs_)
+    stages = [record["stage"] for record in estimator.history_]
+    assert stages.count("joint evidence") == 10  # the history is that of one run
+    assert 0.0 <= estimator.disagreement_ <= 1.0
+
+
+def test_responsibilities_may_be_given(make: Make, blobs: np.ndarray, classes: np.ndarray) -> None:
+    given = np.eye(3)[classes]
+    estimator = make("deepmixture", start=given).fit(blobs)
+    assert adjusted_rand_score(classes, estimator.labels_) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (np.zeros(7, int), r"start has shape \(7,\)"),
+        (np.full(120, 3), "start holds labels from 3 to 3; expected 0 to 2"),
+        (np.full((120, 3), 0.5), "do not sum to one"),
+        ("best", "start='best' is not known"),
+    ],
+)
+def test_a_bad_start_is_refused(
+    make: Make, blobs: np.ndarray, start: object, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make("deepmixture", start=start).fit(blobs)
+
+
+def test_affine_changes_are_for_images(make: Make, blobs: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="consistency='affine' needs images"):
+        make("deepmixture", consistency="affine").fit(blobs)
+
+
+@pytest.mark.parametrize("change", ["neighbours", "mixup", "dropout", "noise", None])
+def test_every_change_finds_distant_groups(
+    make: Make, blobs: np.ndarray, classes: np.ndarray, change: str | None
+) -> None:
+    labels = make("deepmixture", consistency=change).fit_predict(blobs)
+    assert adjusted_rand_score(classes, labels) > 0.95
+
+
+def test_a_change_of_ones_own_is_used_and_not_saved(
+    make: Make, blobs: np.ndarray, tmp_path: Path
+) -> None:
+    calls = []
+
+    def change(x: Tensor) -> Tensor:
+        calls.append(len(x))
+        return x + 0.01 * torch.randn_like(x)
+
+    estimator = make("deepmixture", consistency=change).fit(blobs)
+    assert sum(calls) == len(blobs) * (20 + 20 + 10)
+    estimator.save(tmp_path / "model")
+    loaded = deepmixture.load(tmp_path / "model")
+    assert loaded.consistency == "auto"
+    np.testing.assert_array_equal(loaded.predict(blobs), estimator.labels_)
+    assert loaded.runs_ == estimator.runs_
+
+
+def test_the_random_start_maximises_the_evidence_alone(make: Make, blobs: np.ndarray) -> None:
+    estimator = make("deepmixture", start="random", epochs=30).fit(blobs)
+    assert {record["stage"] for record in estimator.history_} == {"joint evidence"}
+    first, last = estimator.history_[0], estimator.history_[-1]
+    assert last["loss"] < first["loss"]
+    assert math.isfinite(estimator.score(blobs))
