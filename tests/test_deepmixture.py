@@ -211,3 +211,20 @@ def test_the_random_start_maximises_the_evidence_alone(make: Make, blobs: np.nda
     first, last = estimator.history_[0], estimator.history_[-1]
     assert last["loss"] < first["loss"]
     assert math.isfinite(estimator.score(blobs))
+
+
+def test_the_number_of_clusters_is_found_kept_and_loaded(
+    make: Make, blobs: np.ndarray, classes: np.ndarray, tmp_path: Path
+) -> None:
+    estimator = make("deepmixture", n_clusters="auto", start="graph").fit(blobs)
+    assert estimator.n_clusters_ == 3
+    assert estimator.means_.shape == (3, 2)
+    assert adjusted_rand_score(classes, estimator.labels_) > 0.95
+    estimator.save(tmp_path / "model")
+    loaded = deepmixture.load(tmp_path / "model")
+    assert loaded.n_clusters == "auto"
+    assert loaded.n_clusters_ == 3
+    assert loaded.merges_ == estimator.merges_
+    np.testing.assert_array_equal(loaded.predict(blobs), estimator.labels_)
+    with pytest.raises(TypeError, match="n_clusters must be an integer; got 'auto'"):
+        make("vade", n_clusters="auto").fit(blobs)

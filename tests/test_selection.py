@@ -41,3 +41,40 @@ def test_of_two_runs_the_surer_and_more_balanced_is_kept(labels: np.ndarray) -> 
     merged = np.where(labels == 3, 2, labels)
     assert selection.choose([sure(merged), sure(labels)]) == 1
     assert selection.choose([sure(labels), 0.5 * sure(labels) + 0.125]) == 0
+
+
+def blobs(n_clusters: int, n_rows: int = 900) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(n_clusters)
+    centres = rng.permutation(np.stack(np.meshgrid(*[[-9.0, 0.0, 9.0]] * 3), -1).reshape(-1, 3))
+    classes = rng.integers(0, n_clusters, n_rows)
+    return centres[classes] + rng.normal(size=(n_rows, 3)), classes
+
+
+@pytest.mark.parametrize("n_clusters", [1, 3, 10])
+def test_the_number_of_distant_clusters_is_found(n_clusters: int) -> None:
+    x, classes = blobs(n_clusters)
+    responsibilities, merges = selection.find_number(x, seed=0)
+    assert responsibilities.shape == (900, n_clusters)
+    np.testing.assert_allclose(responsibilities.sum(1), 1.0)
+    found = normalized_mutual_info_score(classes, responsibilities.argmax(1))
+    assert found > 0.99
+    done = [merge["done"] for merge in merges]
+    assert done == sorted(done, reverse=True)
+    assert merges[0]["n_clusters"] - sum(done) == n_clusters
+    assert [merge["n_clusters"] for merge in merges] == list(range(len(merges) + 1, 1, -1))
+
+
+def test_the_strongest_connection_is_merged_first() -> None:
+    shared = np.array([[90.0, 1.0, 9.0], [1.0, 50.0, 0.0], [9.0, 0.0, 20.0]])
+    merges, groups = selection.merge_tree(shared, connected=0.1)
+    assert [(merge["one"], merge["other"]) for merge in merges] == [(0, 2), (0, 1)]
+    assert merges[0]["connection"] == pytest.approx(9 / 29)
+    assert merges[1]["connection"] == pytest.approx(1 / 51)
+    assert groups == [[0, 2], [1]]
+
+
+def test_shared_neighbours_are_counted_both_ways() -> None:
+    x = np.array([[0.0], [1.0], [10.0], [11.5], [2.2]])
+    labels = np.array([0, 0, 1, 1, 2])
+    shared = selection.shared_neighbours(x, labels, seed=0, n_neighbors=1)
+    np.testing.assert_allclose(shared, [[2.0, 0.0, 0.5], [0.0, 2.0, 0.0], [0.5, 0.0, 0.0]])

@@ -98,7 +98,7 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
         if name in choices and value not in choices[name]:
             expected = ", ".join(map(repr, choices[name]))
             raise ValueError(f"{name}={value!r} is not known; expected one of {expected}")
-        automatic = name in AUTOMATIC
+        automatic = name in (*AUTOMATIC, *estimator.automatic)
         if name in COUNTS and not (automatic and isinstance(value, str) and value == "auto"):
             check_count(name, value, COUNTS[name], " or 'auto'" if automatic else "")
         if name in SWITCHES and not isinstance(value, bool):

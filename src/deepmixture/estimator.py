@@ -107,6 +107,8 @@ class LatentMixtureEstimator(
         Seconds of each stage.
     decisions_ : list of str
         What was decided and done to the data, in sentences.
+    n_clusters_ : int
+        Number of clusters K.
     n_used_clusters_ : int
         Clusters that hold at least one row.
     n_features_in_ : int
@@ -122,7 +124,7 @@ class LatentMixtureEstimator(
     `predict_proba`: they pass with `n_clusters=4` (or 2) only.
     """
 
-    n_clusters: int = 10
+    n_clusters: int | Literal["auto"] = 10
     _: KW_ONLY
     kind: str = "auto"
     scaling: str = "auto"
@@ -150,6 +152,9 @@ class LatentMixtureEstimator(
 
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
     """What parameters of a subclass may be, where it differs from `checks.CHOICES`."""
+
+    automatic: ClassVar[tuple[str, ...]] = ()
+    """Counts of a subclass that may also be "auto", beside `checks.AUTOMATIC`."""
 
     objects: ClassVar[tuple[str, ...]] = ()
     """Parameters of a subclass that may also be arrays or functions; such are not saved."""
@@ -216,7 +221,9 @@ class LatentMixtureEstimator(
 
     def _fit(self, X: object, callback: Callback | None) -> None:
         rows = self._open(X, reset=True)
-        checks.check_rows(rows, self.n_clusters)
+        checks.check_rows(rows, 2 if self.n_clusters == "auto" else self.n_clusters)
+        # Where the number is to be found, the model is built for two before it is.
+        self.n_clusters_ = 2 if self.n_clusters == "auto" else self.n_clusters
         self.kind_, why = checks.choose_kind(self.kind, rows)
         self.image_shape_ = rows.image_shape if self.kind_ == "image" else None
         automatic = self.likelihood == "auto"
@@ -293,14 +300,14 @@ class LatentMixtureEstimator(
         """Order the clusters by size and label the training rows."""
         began = time.perf_counter()
         labels = self._log_q_y(x).argmax(1)
-        sizes = labels.bincount(minlength=self.n_clusters)
+        sizes = labels.bincount(minlength=self.n_clusters_)
         order = sizes.argsort(descending=True, stable=True)
         self._reorder(order)
         self.labels_ = order.argsort()[labels].numpy()
         self.n_used_clusters_ = int((sizes > 0).sum())
-        if self.n_used_clusters_ < self.n_clusters:
+        if self.n_used_clusters_ < self.n_clusters_:
             self.decisions_.append(
-                f"{self.n_clusters - self.n_used_clusters_} of {self.n_clusters} clusters hold "
+                f"{self.n_clusters_ - self.n_used_clusters_} of {self.n_clusters_} clusters hold "
                 "no row; they are numbered last."
             )
         self.timings_["labels"] = time.perf_counter() - began
@@ -460,7 +467,7 @@ class LatentMixtureEstimator(
         check_is_fitted(self)
         checks.check_count("n_samples", n_samples, 1)
         if cluster is not None:
-            checks.check_cluster(cluster, self.n_clusters)
+            checks.check_cluster(cluster, self.n_clusters_)
         state = self.random_state if random_state is None else random_state
         seed = int(check_random_state(state).randint(np.iinfo(np.int32).max))
         generator = torch.Generator().manual_seed(engine.derive_seed(seed, "sample"))

@@ -29,6 +29,7 @@ FACTS = (
     "image_shape_",
     "likelihood_",
     "n_features_in_",
+    "n_clusters_",
     "seed_",
     "n_iter_",
     "history_",

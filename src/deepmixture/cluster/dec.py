@@ -106,7 +106,7 @@ class DEC(Pretrained):
     }
 
     def _build(self) -> None:
-        assignment = dec.StudentAssignment(self.n_clusters, self.n_latent)
+        assignment = dec.StudentAssignment(self.n_clusters_, self.n_latent)
         self.model_ = dec.DEC(*self._networks(), assignment, self.reconstruction_weight)
 
     def _train(self, x: Tensor) -> None:

@@ -47,10 +47,11 @@ class Run:
     """One of several runs of the same estimator."""
 
     seed: int
+    responsibilities: NDArray[np.float64]  # (N, K)
     model: nvisa.NVISA
     history: list[engine.Record]
     timings: dict[str, float]
-    responsibilities: NDArray[np.float64]  # (N, K)
+    merges: list[selection.Merge]
 
 
 @shares_docstring
@@ -67,6 +68,10 @@ class DeepMixture(Pretrained):
     Parameters
     ----------
     %(shared parameters)s
+    n_clusters : int or "auto", default=10
+        Number of clusters K. "auto" begins with up to 60 and joins the two whose rows are most
+        often neighbours, as long as they are so for more than 3.2% of the smaller one's; it needs
+        start="graph". `merges_` has the whole tree.
     n_init : int, default=1
         Runs, each from its own seed. The one that agrees best with the others is kept, of two the
         one with more mutual information I(x; y); `runs_` shows all.
@@ -99,6 +104,10 @@ callable, default="auto"
     runs_ : list of dict
         Of each run: its seed, the mutual information I(x; y) in nats, the adjusted agreement with
         the other runs, and whether it was kept.
+    merges_ : list of dict
+        With n_clusters="auto", from many clusters to one: the number before each merge, the two
+        that are merged (numbers of those it began with), the share of their neighbours that are
+        in one another, and the smaller one's share of the rows. Else empty.
     disagreement_ : float
         Share of rows for which argmax q(y|x) is not that of the model's own posterior p(y|x), on
         at most 2,000 of them.
@@ -108,7 +117,7 @@ callable, default="auto"
     Li et al. (2020), the paper of NVISA; the equations are in `deepmixture.models.deepmixture`.
     """
 
-    n_clusters: int = 10
+    n_clusters: int | Literal["auto"] = 10
     _: KW_ONLY
     n_init: int = 1
     start: Any = "graph"
@@ -121,8 +130,9 @@ callable, default="auto"
     name: ClassVar[str] = "deepmixture"
     representation_length: ClassVar[tuple[int, int]] = (15, 1200)
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"start": (*STARTS, "random")}
+    automatic: ClassVar[tuple[str, ...]] = ("n_clusters",)
     objects: ClassVar[tuple[str, ...]] = ("start", "consistency")
-    facts: ClassVar[tuple[str, ...]] = ("runs_", "disagreement_")
+    facts: ClassVar[tuple[str, ...]] = ("runs_", "merges_", "disagreement_")
 
     def _build(self) -> None:
         encoder, plain, decoder, likelihood = self._networks()
@@ -132,11 +142,11 @@ callable, default="auto"
         width = checks.check_network("encoder_y", encoder_y, self.n_features_in_)
         self.model_ = nvisa.NVISA(
             encoder,
-            nets.ClusterHead(plain.mean.in_features, self.n_latent, self.n_clusters),
+            nets.ClusterHead(plain.mean.in_features, self.n_latent, self.n_clusters_),
             decoder,
             likelihood,
-            DiagonalMixture(self.n_clusters, self.n_latent),
-            gradients.make("top-k", self.n_clusters, min(5, self.n_clusters), width),
+            DiagonalMixture(self.n_clusters_, self.n_latent),
+            gradients.make("top-k", self.n_clusters_, min(5, self.n_clusters_), width),
             encoder_y,
             width,
         )
@@ -148,20 +158,24 @@ callable, default="auto"
         seed = self.seed_
         runs: list[Run] = []
         for number in range(self.n_init):
+            self.merges_: list[selection.Merge] = []
             if number:
+                self.n_clusters_ = 2 if self.n_clusters == "auto" else self.n_clusters
                 self.seed_ = engine.derive_seed(seed, "run", number)
                 engine.seed_noise(engine.derive_seed(self.seed_, "weights"), x.device)
                 self._build()
                 self.history_, self.timings_ = [], {}
             self._train_once(x)
-            runs.append(Run(self.seed_, self.model_, self.history_, self.timings_, self._q_y(x)))
+            kept = (self.model_, self.history_, self.timings_, self.merges_)
+            runs.append(Run(self.seed_, self._q_y(x), *kept))
             if self.interrupted_:
                 break
         self.seed_ = seed
         agreements = selection.agreements([run.responsibilities for run in runs])
         best = selection.choose([run.responsibilities for run in runs])
         self.model_, self.history_ = runs[best].model, runs[best].history
-        self.timings_ = runs[best].timings
+        self.timings_, self.merges_ = runs[best].timings, runs[best].merges
+        self.n_clusters_ = runs[best].responsibilities.shape[1]
         self.runs_ = [
             {
                 "seed": run.seed,
@@ -200,7 +214,10 @@ callable, default="auto"
         began = time.perf_counter()
         first = name == "refinement"
         self._callback.begin("start" if first else "new start", 1, 1)
-        start = self._find_start(space, len(x), None if first else self._q_y(x))
+        if first and self.n_clusters == "auto":
+            start = self._find_number(space)
+        else:
+            start = self._find_start(space, len(x), None if first else self._q_y(x))
         given = torch.from_numpy(start).float().to(x.device)
         epochs = self._epochs(self.refine_epochs, len(x), at_least=5, steps=800)
         memory = 0.5 ** (5 / max(epochs, 5))  # one half a fifth of the stage
@@ -253,11 +270,25 @@ callable, default="auto"
     ) -> NDArray[np.float64]:
         """Return the responsibilities (N, K) of the start, or those that were given."""
         if not isinstance(self.start, str):
-            return checks.check_responsibilities(self.start, n_rows, self.n_clusters)
+            return checks.check_responsibilities(self.start, n_rows, self.n_clusters_)
         seed = engine.derive_seed(self.seed_, "start", len(self.history_))
         with config_context(array_api_dispatch=False):
             find = STARTS[self.start]
-            return find(space, self.n_clusters, seed, N_TRIALS, begin).responsibilities
+            return find(space, self.n_clusters_, seed, N_TRIALS, begin).responsibilities
+
+    def _find_number(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Find the number of clusters and the responsibilities (N, K) that begin with it."""
+        seed = engine.derive_seed(self.seed_, "number")
+        with config_context(array_api_dispatch=False):
+            responsibilities, self.merges_ = selection.find_number(space, seed)
+        self.n_clusters_ = responsibilities.shape[1]
+        trained = self.model_.state_dict()
+        self._build()
+        fits = self.model_.state_dict()
+        kept = {name: value for name, value in trained.items() if value.shape == fits[name].shape}
+        self.model_.load_state_dict(kept, strict=False)
+        self.model_.to(self.hardware_.device)
+        return responsibilities
 
     def _start_prior(self, latent: NDArray[np.float64], responsibilities: Tensor) -> None:
         """Start p(y) p(z|y), and the noise of q(z|y, x), from the moments of the latent."""

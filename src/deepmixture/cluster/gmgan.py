@@ -90,7 +90,7 @@ class GMGAN(Pretrained):
     def _build(self) -> None:
         encoder, head, decoder, likelihood = self._networks()
         prior = gmgan.LatentSource(
-            self.n_clusters,
+            self.n_clusters_,
             self.n_latent,
             self.mean_range,
             self.latent_scale,
@@ -133,11 +133,11 @@ class GMGAN(Pretrained):
 
     def _finish(self, x: Tensor) -> None:
         super()._finish(x)
-        sizes = np.bincount(self.labels_, minlength=self.n_clusters)
+        sizes = np.bincount(self.labels_, minlength=self.n_clusters_)
         scarce = int((sizes < SCARCE * self.weights_ * len(x)).sum())
         if scarce:
             self.decisions_.append(
-                f"{scarce} of {self.n_clusters} clusters hold less than a tenth of the rows that "
+                f"{scarce} of {self.n_clusters_} clusters hold less than a tenth of the rows that "
                 "their weight promises: the generator draws rows for them that the data has not, "
                 "or no cluster for some of the data (mode collapse)."
             )

@@ -88,7 +88,7 @@ class GMVAE(Pretrained):
         encoder, head, decoder, likelihood = self._networks()
         # q(w|x) starts as wide as p(w): noise that nothing has asked for costs nothing.
         noise_head = NormalHead(head.mean.in_features, self.n_noise, initial_log_scale=0.0)
-        sizes = (self.n_clusters, self.n_latent, self.n_noise, self.prior_width)
+        sizes = (self.n_clusters_, self.n_latent, self.n_noise, self.prior_width)
         prior = gmvae.NoiseMixture(*sizes, learn_weights=self.learn_weights)
         options = (self.n_samples, self.min_information)
         parts = (encoder, head, noise_head, decoder, likelihood, prior)

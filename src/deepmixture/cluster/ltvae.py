@@ -97,7 +97,7 @@ class LTVAE(Pretrained):
         self.model_.register_buffer("labels", labels)
 
     def _one_facet(self) -> Structure:
-        return Structure((self.n_clusters,), (-1,), ((tuple(range(self.n_latent)),),))
+        return Structure((self.n_clusters_,), (-1,), ((tuple(range(self.n_latent)),),))
 
     # ------------------------------------------------------------------------------- training
 
@@ -140,7 +140,7 @@ class LTVAE(Pretrained):
             found = self._first_structure(z)
             structure = found.structure
             others = [log_q.exp().float() for log_q in found.facets(z.double())[1:]]
-        states = (self.n_clusters, *structure.n_states[1:])
+        states = (self.n_clusters_, *structure.n_states[1:])
         structure = Structure(states, structure.parents, structure.pouches)
         own = list(structure.dimensions(0))
         seed = engine.derive_seed(self.seed_, "start")
@@ -148,7 +148,7 @@ class LTVAE(Pretrained):
         # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
         with config_context(array_api_dispatch=False):
             main = STARTS[self.start](
-                means[:, own].double().numpy(), self.n_clusters, seed, self.n_init
+                means[:, own].double().numpy(), self.n_clusters_, seed, self.n_init
             )
         r = torch.from_numpy(main.responsibilities).float()
         tree = LatentTree(structure)
@@ -186,7 +186,7 @@ class LTVAE(Pretrained):
 
     def _search(self, z: Tensor) -> TreeSearch:
         seed = engine.derive_seed(self.seed_, "search")
-        return TreeSearch(z.double().numpy(), self.n_clusters, seed)
+        return TreeSearch(z.double().numpy(), self.n_clusters_, seed)
 
     def _draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the means of q(z|x) and one draw of it for each row, (N, D) each, on the CPU.

@@ -17,7 +17,7 @@ class _MixtureAfterwards(Pretrained):
     """A representation, then a full-covariance mixture on its latent means."""
 
     def _build(self) -> None:
-        prior = FullMixture(self.n_clusters, self.n_latent)
+        prior = FullMixture(self.n_clusters_, self.n_latent)
         self.model_ = autoencoder.AutoencoderMixture(*self._networks(), prior)
 
     def _fit_mixture(self, x: Tensor) -> starts.Start:

@@ -81,7 +81,7 @@ class N2D(Pretrained):
         n_rows = getattr(self, "n_embedded_", 0)
         width = getattr(self, "n_manifold_", self.n_latent)
         manifold = n2d.Manifold(n_rows, self.n_latent, width)
-        prior = FullMixture(self.n_clusters, width)
+        prior = FullMixture(self.n_clusters_, width)
         self.model_ = n2d.N2D(*self._networks(), manifold, prior)
 
     def _train(self, x: Tensor) -> None:
@@ -92,17 +92,17 @@ class N2D(Pretrained):
         seed = engine.derive_seed(self.seed_, "start")
         rng = np.random.default_rng(seed)
         z = latent.double().numpy()
-        width = max(2, self.n_clusters) if self.n_manifold == "auto" else self.n_manifold
+        width = max(2, self.n_clusters_) if self.n_manifold == "auto" else self.n_manifold
         width = min(width, self.n_latent)
         with config_context(array_api_dispatch=False):
             few, places = starts.manifold(
-                z, self.n_clusters, width, seed, rng, self.n_embedded, self.n_neighbors
+                z, self.n_clusters_, width, seed, rng, self.n_embedded, self.n_neighbors
             )
             rows = places if len(few) else z
-            mixture = starts.most_informative(rows, self.n_clusters, rng, self.n_init)
+            mixture = starts.most_informative(rows, self.n_clusters_, rng, self.n_init)
         self.n_embedded_, self.n_manifold_ = len(few), rows.shape[1]
         self.model_.manifold.start(latent[few], torch.from_numpy(rows[: len(few)]).float())
-        self.model_.prior = FullMixture(self.n_clusters, self.n_manifold_)
+        self.model_.prior = FullMixture(self.n_clusters_, self.n_manifold_)
         parts = (mixture.weights_, mixture.means_, mixture.covariances_)
         self.model_.prior.start(*(torch.from_numpy(part).float() for part in parts))
         self.timings_["manifold"] = time.perf_counter() - began

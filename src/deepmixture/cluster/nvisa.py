@@ -92,10 +92,10 @@ default="top-k"
         encoder, plain, decoder, likelihood = self._networks()
         n_features = plain.mean.in_features
         head = nets.ClusterHead(
-            n_features, self.n_latent, self.n_clusters, mean_field=self.mean_field
+            n_features, self.n_latent, self.n_clusters_, mean_field=self.mean_field
         )
-        prior = DiagonalMixture(self.n_clusters, self.n_latent)
-        gradient = gradients.make(self.gradient, self.n_clusters, self.n_samples, n_features)
+        prior = DiagonalMixture(self.n_clusters_, self.n_latent)
+        gradient = gradients.make(self.gradient, self.n_clusters_, self.n_samples, n_features)
         self.model_ = nvisa.NVISA(encoder, head, decoder, likelihood, prior, gradient)
 
     def _train(self, x: Tensor) -> None:

@@ -91,7 +91,7 @@ class Pretrained(LatentMixtureEstimator):
         self._callback.begin("start", 1, 1)
         # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
         with config_context(array_api_dispatch=False):
-            return find(latent, self.n_clusters, seed, self.n_init)
+            return find(latent, self.n_clusters_, seed, self.n_init)
 
     def _epochs(self, given: int | Literal["auto"], n_rows: int, at_least: int, steps: int) -> int:
         if given != "auto":

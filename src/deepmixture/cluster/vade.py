@@ -64,9 +64,9 @@ class VaDE(Pretrained):
     name: ClassVar[str] = "vade"
 
     def _build(self) -> None:
-        prior = DiagonalMixture(self.n_clusters, self.n_latent)
+        prior = DiagonalMixture(self.n_clusters_, self.n_latent)
         self.model_ = vade.VaDE(*self._networks(), prior, self.n_samples)
-        self.latent_mixture_ = FullMixture(self.n_clusters, self.n_latent)
+        self.latent_mixture_ = FullMixture(self.n_clusters_, self.n_latent)
 
     def _train(self, x: Tensor) -> None:
         self._pretrain(x, self.pretraining)
