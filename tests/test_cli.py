@@ -426,6 +426,7 @@ def workplace(blobs: Path, fitted: Path, tmp_path: Path, monkeypatch: pytest.Mon
         ("fit good.npy --out new --clusters 0", "n_clusters"),
         ("fit good.npy --out new --clusters many", "--clusters"),
         ("fit good.npy --out new --model dream", "vade"),
+        ("fit good.npy --out new --clusters many", "no whole number and not 'auto'"),
         ("fit good.npy --out new --likelihood bernoulli", "[0, 1]"),
         ("fit good.npy --out new --network convolutional", "images"),
         ("fit good.npy --out new --set n_cluster=3", "n_clusters"),
@@ -524,3 +525,14 @@ def test_ctrl_c_before_training_writes_nothing(
     assert code == cli.INTERRUPTED
     assert capsys.readouterr().err == "deepmixture: interrupted: nothing was written\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_finds_the_number_of_clusters(blobs: Path, tmp_path: Path) -> None:
+    words = ["fit", str(blobs), "--clusters", "auto", "--out", str(tmp_path / "run")]
+    words += ["--epochs", "5", "--pretrain-epochs", "20", "--latent", "2", "--set", "hidden=16,8"]
+    assert cli.main([*words, "--set", "refine_epochs=20"]) == 0
+    about = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert about["model"] == "deepmixture"
+    assert any("3 clusters were found" in sentence for sentence in about["decisions"])
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "How many clusters" in report

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepmixture import report
+from deepmixture import plots, report
 from deepmixture.report import Result, write_report
 
 
@@ -305,3 +305,18 @@ def test_percentages_never_round_to_certainty(fraction: float, text: str) -> Non
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert report._number(value) == text
+
+
+def test_the_merges_that_found_the_number_of_clusters_are_shown(tmp_path: Path) -> None:
+    merges = [
+        {"n_clusters": 3, "one": 0, "other": 2, "connection": 0.2, "share": 0.1, "done": 1},
+        {"n_clusters": 2, "one": 0, "other": 1, "connection": 0.0, "share": 0.4, "done": 0},
+    ]
+    curve = plots.merge_curve(merges)
+    assert curve.count("<circle") == 2
+    assert curve.count('fill="currentColor" stroke') == 1
+    assert "3 clusters: 20%" in curve
+    write_report(tmp_path / "with.html", make(merges=merges))
+    write_report(tmp_path / "without.html", make())
+    assert "The whole merge tree" in (tmp_path / "with.html").read_text(encoding="utf-8")
+    assert "How many clusters" not in (tmp_path / "without.html").read_text(encoding="utf-8")

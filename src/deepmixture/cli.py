@@ -70,7 +70,9 @@ def fit(
     model: Annotated[
         str, typer.Option(help="A name that `deepmixture models` lists.")
     ] = "deepmixture",
-    clusters: Annotated[int | None, typer.Option(help="Number of clusters.")] = None,
+    clusters: Annotated[
+        str | None, typer.Option(metavar="K", help="Number of clusters, or auto.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same labels.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; by default a new one in runs/.")
@@ -112,6 +114,7 @@ def fit(
     [cyan]deepmixture fit sklearn:digits[/cyan]
     [cyan]deepmixture fit mnist.npz --key x_train+x_test --clusters 10 --out runs/mnist[/cyan]
     [cyan]deepmixture fit customers.csv --clusters 5 --seed 1 --out runs/customers[/cyan]
+    [cyan]deepmixture fit customers.parquet --clusters auto[/cyan]
     [cyan]deepmixture fit photos/ --network mlp --epochs 50[/cyan]
     [cyan]deepmixture fit features.npy --model ae-gmm --set n_init=5 --set hidden=200,100[/cyan]
     """
@@ -122,7 +125,7 @@ def fit(
         out = run_folder.free_name(Path("runs") / f"{stem}-{model}")
     run_folder.check_new_folder(out, overwrite=overwrite)
     given = {
-        "n_clusters": clusters,
+        "n_clusters": _number_of_clusters(clusters),
         "random_state": seed,
         "kind": kind,
         "likelihood": likelihood,
@@ -490,6 +493,15 @@ def _parse_settings(words: Sequence[str]) -> dict[str, Any]:
             value = constants.get(text.lower(), text)
         settings[name.replace("-", "_")] = value
     return settings
+
+
+def _number_of_clusters(given: str | None) -> int | str | None:
+    if given is None or given == "auto":
+        return given
+    try:
+        return int(given)
+    except ValueError:
+        raise ValueError(f"--clusters {given!r} is no whole number and not 'auto'") from None
 
 
 def _make_estimator(model: str, settings: Mapping[str, object]) -> LatentMixtureEstimator:

@@ -102,6 +102,8 @@ class Result:
         Where the data came from, in a few words.
     cannot : dict
         Methods that the model does not have, such as "sample", and why.
+    merges : list of dict
+        Where the number of clusters was found: every merge, from many clusters to one.
     """
 
     title: str
@@ -119,6 +121,7 @@ class Result:
     decisions: Sequence[str] = field(default_factory=list)
     source: str = ""
     cannot: Mapping[str, str] = field(default_factory=dict)
+    merges: Sequence[Mapping[str, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuse arrays which do not belong together."""
@@ -661,3 +664,42 @@ def _write(
     while text and draw.textlength(text if text == full else text + "...", font) > room:
         text = text[:-1]
     draw.text(at, text if text == full else text + "...", fill=ink, font=font)
+
+
+def merge_curve(merges: Sequence[Mapping[str, float]], width: int = 720, height: int = 220) -> str:
+    """Draw the strongest connection at each number of clusters, as an SVG.
+
+    Filled points are merges that were done; the first hollow one stands at the number of clusters
+    that was found, and the deeper it lies below the last filled one, the surer that number is.
+    """
+    left, bottom, least = 44, 26, 1e-3
+    strength = np.clip([merge["connection"] for merge in merges], least, 1.0)
+    number = np.array([merge["n_clusters"] for merge in merges], dtype=float)
+    x = left + (number - 2) / max(number.max() - 2, 1) * (width - left - 14)
+    y = 8 + np.log(strength) / np.log(least) * (height - bottom - 16)
+    lines = [
+        f'<svg viewBox="0 0 {width} {height}" role="img" style="max-width:{width}px" '
+        'aria-label="strongest connection at each number of clusters" font-size="11">'
+    ]
+    for share in (1.0, 0.1, 0.01, 0.001):
+        level = 8 + np.log(share) / np.log(least) * (height - bottom - 16)
+        lines.append(
+            f'<path d="M{left} {level:.1f}H{width}" stroke="currentColor" opacity=".15"/>'
+            f'<text x="{left - 6}" y="{level + 4:.1f}" text-anchor="end" fill="currentColor">'
+            f"{100 * share:g}%</text>"
+        )
+    for step in range(0, len(merges), max(1, len(merges) // 15)):
+        lines.append(
+            f'<text x="{x[step]:.1f}" y="{height - 6}" text-anchor="middle" fill="currentColor">'
+            f"{number[step]:.0f}</text>"
+        )
+    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    lines.append(f'<polyline points="{path}" fill="none" stroke="currentColor" opacity=".35"/>')
+    for merge, a, b in zip(merges, x, y, strict=True):
+        fill = "currentColor" if merge["done"] else "none"
+        lines.append(
+            f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{fill}" stroke="currentColor">'
+            f"<title>{merge['n_clusters']} clusters: {100 * merge['connection']:.2g}%</title>"
+            "</circle>"
+        )
+    return "".join([*lines, "</svg>"])

@@ -79,6 +79,8 @@ def _render(result: Result, seed: int) -> str:
         tile=show.tile,
         strips=show.strips,
         stages=_stages(result.history),
+        merges=result.merges,
+        merge_curve=plots.merge_curve(result.merges) if result.merges else "",
         settings=result.settings,
         decisions=result.decisions,
         how=how,

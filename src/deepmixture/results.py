@@ -127,6 +127,7 @@ def collect(
         latent=np.asarray(estimator.transform(rows)) if encodes else None,
         samples=samples,
         cannot=dict(estimator.cannot),
+        merges=getattr(estimator, "merges_", []),
         history=[dict(record) for record in history],
         settings={
             name: about[name] for name in ("model", "settings", "data", "seconds", "versions")

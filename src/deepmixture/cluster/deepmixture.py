@@ -345,9 +345,14 @@ callable, default="auto"
         return float((posterior.argmax(1) != self._log_q_y(some).argmax(1)).double().mean())
 
     def _describe(self, rows: data.Rows, why: str) -> list[str]:
+        number = []
+        if self.merges_:
+            first = self.merges_[0]["n_clusters"]
+            number = [f"{self.n_clusters_} clusters were found by joining {first} on the graph."]
         share = f"{100 * self.disagreement_:.1f}%"
         return [
             *super()._describe(rows, why),
+            *number,
             f"q(y|x) and the posterior p(y|x) of the generative model name different clusters "
             f"for {share} of the rows.",
         ]
