@@ -24,6 +24,7 @@ MATHEMATICS = sorted(
         "latent_tree",
         "likelihoods",
         "gradients",
+        "augment",
     )
     if (path := PACKAGE / f"{name}.py").exists()
 ) + sorted((PACKAGE / "models").glob("*.py"))
