@@ -71,10 +71,3 @@ def test_the_strongest_connection_is_merged_first() -> None:
     assert merges[0]["connection"] == pytest.approx(9 / 29)
     assert merges[1]["connection"] == pytest.approx(1 / 51)
     assert groups == [[0, 2], [1]]
-
-
-def test_shared_neighbours_are_counted_both_ways() -> None:
-    x = np.array([[0.0], [1.0], [10.0], [11.5], [2.2]])
-    labels = np.array([0, 0, 1, 1, 2])
-    shared = selection.shared_neighbours(x, labels, seed=0, n_neighbors=1)
-    np.testing.assert_allclose(shared, [[2.0, 0.0, 0.5], [0.0, 2.0, 0.0], [0.5, 0.0, 0.0]])

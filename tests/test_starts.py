@@ -1,5 +1,7 @@
 """Starts: the first mixture over a latent space."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -93,7 +95,7 @@ def test_the_trial_that_tells_most_about_the_rows_is_kept(monkeypatch: pytest.Mo
     z, _ = blobs(n_clusters=8, n_latent=2)
     z[:, 0] /= 4
     start = starts.gaussian_mixture(z, 8, seed=0, n_init=8)
-    assert len(told) == 8
+    assert len(told) == 9  # the eight, and the one that is joined
     assert max(told) > min(told) + 0.01
     assert measure(start.responsibilities) == pytest.approx(max(told), abs=0.02)
 
@@ -158,3 +160,24 @@ def test_mutual_information() -> None:
     unsure = 0.8 * balanced + 0.04
     entropy = -(0.84 * np.log(0.84) + 4 * 0.04 * np.log(0.04))
     assert starts.mutual_information(unsure) == pytest.approx(np.log(5) - entropy)
+
+
+def test_shared_neighbours_are_counted_both_ways() -> None:
+    labels = np.eye(3)[[0, 0, 1, 1, 2]]
+    near = np.array([[1], [0], [3], [2], [1]])
+    shared = starts.shared_neighbours(labels, near)
+    np.testing.assert_allclose(shared, [[2.0, 0.0, 0.5], [0.0, 2.0, 0.0], [0.5, 0.0, 0.0]])
+    assert starts.strongest_connection(shared) == pytest.approx(1.0)  # of the lone third
+
+
+@pytest.mark.parametrize("find", [starts.gaussian_mixture, starts.neighbour_graph])
+def test_a_small_cluster_is_found_beside_one_a_hundred_times_its_size(
+    find: Callable[..., starts.Start],
+) -> None:
+    rng = np.random.default_rng(0)
+    small = np.arange(2020) >= 2000
+    x = rng.normal(size=(2020, 4))
+    x[small, 0] += 9.0
+    labels = find(x, 2, seed=1).responsibilities.argmax(1)
+    assert (labels == labels[-1]).sum() == 20
+    np.testing.assert_array_equal(labels == labels[-1], small)

@@ -46,20 +46,20 @@ def neighbours(rows: NDArray[Any], n_neighbors: int, seed: int) -> NDArray[np.in
 
     Exact up to 20,000 rows, else by nearest neighbour descent (Dong, Charikar & Li 2011).
     """
-    wanted = min(n_neighbors, len(rows) - 1) + 1
+    wanted = min(n_neighbors, len(rows) - 1)
     if len(rows) <= MOST_FOR_EXACT:
         from sklearn.neighbors import NearestNeighbors
 
-        found = NearestNeighbors(n_neighbors=wanted).fit(rows).kneighbors(return_distance=False)
-        return np.asarray(found[:, : wanted - 1], dtype=np.int64)
+        search = NearestNeighbors(n_neighbors=wanted).fit(rows)
+        return np.asarray(search.kneighbors(return_distance=False), dtype=np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pynndescent import NNDescent
 
-        search = NNDescent(
-            rows.astype(np.float32), n_neighbors=wanted, random_state=seed % 2**32, n_jobs=1
+        descent = NNDescent(
+            rows.astype(np.float32), n_neighbors=wanted + 1, random_state=seed % 2**32, n_jobs=1
         )
-    return np.asarray(search.neighbor_graph[0][:, 1:], dtype=np.int64)
+    return np.asarray(descent.neighbor_graph[0][:, 1:], dtype=np.int64)
 
 
 def between_neighbours(

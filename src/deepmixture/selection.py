@@ -15,12 +15,6 @@ from deepmixture.embedding import between_neighbours, neighbours
 
 Responsibilities = NDArray[np.float64]
 Merge = dict[str, int | float]
-MOST_CLUSTERS = 60
-ROWS_A_CLUSTER = 15
-CONNECTED = 0.032
-"""Two clusters are one where more than this share of the neighbours of the smaller one's rows lies
-in the other. On MNIST and on the digits of scikit-learn the merges that join parts of one digit
-stand at 0.037 and above, those that join two digits at 0.028 and below (seed 0)."""
 
 
 def agreements(runs: Sequence[Responsibilities]) -> list[float | None]:
@@ -87,7 +81,7 @@ def find_number(space: NDArray[np.float64], seed: int) -> tuple[Responsibilities
         The whole tree, on to one cluster; see `merge_tree`.
     """
     rng = np.random.default_rng(seed)
-    most = int(np.clip(len(space) // ROWS_A_CLUSTER, 1, MOST_CLUSTERS))
+    most = int(np.clip(len(space) // starts.ROWS_A_CLUSTER, 1, starts.MOST_CLUSTERS))
     few, places = starts.manifold(space, most, min(10, space.shape[1]), seed, rng)
     if not len(few):
         few, places = np.arange(len(space)), space
@@ -95,7 +89,8 @@ def find_number(space: NDArray[np.float64], seed: int) -> tuple[Responsibilities
     parts = mixture.predict_proba(places)
     parts = parts[:, np.bincount(parts.argmax(1), minlength=most) > 0]
     parts /= parts.sum(1, keepdims=True)
-    merges, groups = merge_tree(shared_neighbours(space[few], parts.argmax(1), seed))
+    near = neighbours(space[few], starts.N_NEAR, seed)
+    merges, groups = merge_tree(starts.shared_neighbours(parts, near))
     joined = np.stack([parts[:, group].sum(1) for group in groups], axis=1)
     responsibilities = np.empty((len(space), joined.shape[1]))
     responsibilities[few] = joined
@@ -105,18 +100,8 @@ def find_number(space: NDArray[np.float64], seed: int) -> tuple[Responsibilities
     return responsibilities, merges
 
 
-def shared_neighbours(
-    space: NDArray[np.float64], labels: NDArray[np.intp], seed: int, n_neighbors: int = 10
-) -> NDArray[np.float64]:
-    """Count how often rows of one cluster are neighbours of rows of another, (K, K), symmetric."""
-    near = labels[neighbours(space, n_neighbors, seed)]  # (N, k)
-    counts = np.zeros((labels.max() + 1, labels.max() + 1))
-    np.add.at(counts, (np.broadcast_to(labels[:, None], near.shape), near), 0.5)
-    return counts + counts.T
-
-
 def merge_tree(
-    shared: NDArray[np.float64], connected: float = CONNECTED
+    shared: NDArray[np.float64], connected: float = starts.CONNECTED
 ) -> tuple[list[Merge], list[list[int]]]:
     """Join the two clusters with the strongest connection, again and again, until one is left.
 
@@ -126,7 +111,7 @@ def merge_tree(
     Parameters
     ----------
     shared : array of shape (K, K)
-        From `shared_neighbours`.
+        From `starts.shared_neighbours`.
     connected : float
         The weakest connection by which two clusters are one.
 
@@ -138,30 +123,21 @@ def merge_tree(
     groups : list of list of int
         Which clusters make up each that is left when no two are connected.
     """
-    shared = shared.copy()
     groups = [[k] for k in range(len(shared))]
     merges: list[Merge] = []
     left: list[list[int]] | None = None
-    while len(groups) > 1:
-        size = np.maximum(shared.sum(1), 1e-12)
-        connection = shared / np.minimum(size[:, None], size[None, :])
-        np.fill_diagonal(connection, -1.0)
-        one, other = sorted(np.unravel_index(connection.argmax(), connection.shape))
-        strength = float(connection[one, other])
-        if strength <= connected and left is None:
+    for join in starts.joins(shared):
+        if join.connection <= connected and left is None:
             left = [list(group) for group in groups]
         merges.append(
             {
                 "n_clusters": len(groups),
-                "one": groups[one][0],
-                "other": groups[other][0],
-                "connection": strength,
-                "share": float(min(size[one], size[other]) / size.sum()),
+                "one": groups[join.one][0],
+                "other": groups[join.other][0],
+                "connection": join.connection,
+                "share": join.share,
                 "done": int(left is None),
             }
         )
-        shared[one] += shared[other]
-        shared[:, one] += shared[:, other]
-        shared = np.delete(np.delete(shared, other, 0), other, 1)
-        groups[one] += groups.pop(other)
+        groups[join.one] += groups.pop(join.other)
     return merges, groups if left is None else left
