@@ -30,6 +30,7 @@ from deepmixture.models import deepmixture, nvisa
 from deepmixture.priors import DiagonalMixture
 
 N_TRIALS = 20
+MOST_TRIALS = 80
 N_DIRECTIONS = 50
 N_NEIGHBOURS = 10
 JUDGED_ROWS = 2000
@@ -76,10 +77,11 @@ class DeepMixture(Pretrained):
         Runs, each from its own seed. The one that agrees best with the others is kept, of two the
         one with more mutual information I(x; y); `runs_` shows all.
     start : {"graph", "gmm", "kmeans", "random"} or array, default="graph"
-        A mixture on a UMAP embedding of the neighbour graph: of the latent means for images, of
-        the directions of embeddings and counts, of the columns of tables; a Gaussian mixture or
-        k-means on the same; nothing, in which case the evidence alone finds the clusters; or
-        given labels (N,) or responsibilities (N, K).
+        A mixture on a UMAP embedding of the neighbour graph: of the latent means for images, or
+        of the pixels where these are 256 or fewer, of the directions of embeddings and counts,
+        of the columns of tables; a Gaussian mixture or k-means on the same; nothing, in which
+        case the evidence alone finds the clusters; or given labels (N,) or responsibilities
+        (N, K).
     start_weight : float, default=0.5
         How much the start has to say beside q(y|x), from 0, which forgets it, to 1, as much as
         independent rows would.
@@ -250,7 +252,7 @@ callable, default="auto"
 
     def _space(self, x: Tensor, latent: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the coordinates (N, D) in which rows are near one another."""
-        space = presets.SPACES[self.kind_]
+        space = presets.space_for(self.kind_, self.n_features_in_)
         if space == "latent":
             return latent
         values = x.cpu().numpy()
@@ -274,7 +276,9 @@ callable, default="auto"
         seed = engine.derive_seed(self.seed_, "start", len(self.history_))
         with config_context(array_api_dispatch=False):
             find = STARTS[self.start]
-            return find(space, self.n_clusters_, seed, N_TRIALS, begin).responsibilities
+            # Of few rows a mixture costs little, and the right one is found more rarely.
+            trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // n_rows))
+            return find(space, self.n_clusters_, seed, trials, begin).responsibilities
 
     def _find_number(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
         """Find the number of clusters and the responsibilities (N, K) that begin with it."""
