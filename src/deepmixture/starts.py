@@ -316,7 +316,11 @@ def _refined(rows: Array, responsibilities: Array, rng: np.random.Generator) -> 
     moments = from_responsibilities(rows, responsibilities)
     first = GaussianMixture(len(moments.weights))
     first.weights_, first.means_ = moments.weights, moments.means
-    first.precisions_ = np.linalg.inv(moments.covariances)
+    variances, axes = np.linalg.eigh(moments.covariances)
+    # Of a cluster without rows, or of rows all alike, rounding leaves no positive variance.
+    root = axes / np.sqrt(np.maximum(variances, _least_variance(rows)))[:, None, :]
+    precisions = root @ root.transpose(0, 2, 1)
+    first.precisions_ = 0.5 * (precisions + precisions.transpose(0, 2, 1))
     return _mixture(rows, len(moments.weights), rng, begin=first)
 
 
