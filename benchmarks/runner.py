@@ -15,7 +15,7 @@ from benchmarks.hardware import circumstances
 from benchmarks.sharing import saved
 from deepmixture import MODELS, Rows, TrainingDiverged, open_rows
 from deepmixture.label_files import read_labels
-from deepmixture.metrics import score_clustering
+from deepmixture.metrics import expected_calibration_error, score_clustering
 
 DIGITS = "sklearn:digits"
 
@@ -112,10 +112,12 @@ def run_one(
         estimator.save(keep)
 
     classes = load_classes(settings)
+    p = probable(estimator, rows)
     history = getattr(estimator, "history_", [{}])
     return {
         **facts,
-        "scores": scores(settings, classes, estimator.labels_, probable(estimator, rows)),
+        "scores": scores(settings, classes, estimator.labels_, p),
+        **({} if p is None else {"calibration": reliability(classes, p)}),
         **facets(estimator, classes),
         "stage_seconds": getattr(estimator, "timings_", {}),
         "epochs": getattr(estimator, "n_iter_", 0),
@@ -140,6 +142,13 @@ def scores(
         part: score_clustering(classes[index], labels[index], None if p is None else p[index])
         for part, index in parts.items()
     }
+
+
+def reliability(classes: np.ndarray, p: np.ndarray) -> dict[str, Any]:
+    """Return the expected calibration error of responsibilities (N, K) and its curve."""
+    found = expected_calibration_error(classes, p)
+    curve = {name: getattr(found, name).tolist() for name in ("confidence", "accuracy", "count")}
+    return {"error": found.error, **curve}
 
 
 def facets(estimator: Any, classes: np.ndarray) -> dict[str, Any]:

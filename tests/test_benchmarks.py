@@ -151,6 +151,9 @@ def test_a_result_says_how_it_was_made(place: Path, classes: np.ndarray) -> None
     assert result["n_rows"] == 120
     assert 0 < result["wall_seconds"] < 60
     assert len(result["commit"]) == 40
+    calibration = result["calibration"]
+    assert 0.0 <= calibration["error"] <= 1.0
+    assert sum(calibration["count"]) == result["n_rows"]
     parts = result["scores"]
     whole = (80 * parts["train"]["accuracy"] + 40 * parts["test"]["accuracy"]) / 120
     assert parts["all"]["many_to_one_accuracy"] >= parts["all"]["accuracy"]
