@@ -228,3 +228,16 @@ def test_the_number_of_clusters_is_found_kept_and_loaded(
     np.testing.assert_array_equal(loaded.predict(blobs), estimator.labels_)
     with pytest.raises(TypeError, match="n_clusters must be an integer; got 'auto'"):
         make("vade", n_clusters="auto").fit(blobs)
+
+
+def test_one_group_is_one_cluster(make: Make) -> None:
+    x = np.random.default_rng(0).normal(size=(150, 3))
+    estimator = make("deepmixture", n_clusters="auto", start="graph", n_rounds=1).fit(x)
+    assert estimator.n_clusters_ == 1
+    np.testing.assert_allclose(estimator.predict_proba(x), 1.0)
+    assert estimator.sample(4)[0].shape == (4, 3)
+
+
+def test_the_number_is_found_on_the_graph_alone(make: Make, blobs: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="needs start='graph'"):
+        make("deepmixture", n_clusters="auto", start="gmm").fit(blobs)

@@ -157,6 +157,7 @@ callable, default="auto"
         return presets.network_for_representation(self.kind_, self._image_sides())
 
     def _train(self, x: Tensor) -> None:
+        self._check(len(x))
         seed = self.seed_
         runs: list[Run] = []
         for number in range(self.n_init):
@@ -188,6 +189,21 @@ callable, default="auto"
             for number, (run, agreement) in enumerate(zip(runs, agreements, strict=True))
         ]
         self.disagreement_ = self._disagreement(x)
+
+    def _check(self, n_rows: int) -> None:
+        """Refuse before any training what cannot be used with these rows."""
+        if self.n_clusters == "auto" and not (
+            isinstance(self.start, str) and self.start == "graph"
+        ):
+            raise ValueError("n_clusters='auto' is found on the graph; it needs start='graph'")
+        if not isinstance(self.start, str):
+            checks.check_responsibilities(self.start, n_rows, self.n_clusters_)
+        if isinstance(self.consistency, str) and self.consistency == "affine":
+            if self._image_sides() is None:
+                raise ValueError(
+                    "consistency='affine' needs images: X of shape (N, H, W) or (N, H, W, C); "
+                    f"got rows of {self.n_features_in_} {self.kind_} values"
+                )
 
     # ------------------------------------------------------------------------------ the stages
 
@@ -315,12 +331,7 @@ callable, default="auto"
             return augment.Given(chosen, shape)
         if chosen == "auto":
             chosen = "affine" if shape else "neighbours"
-        if chosen == "affine":
-            if shape is None:
-                raise ValueError(
-                    "consistency='affine' needs images: X of shape (N, H, W) or (N, H, W, C); "
-                    f"got rows of {self.n_features_in_} {self.kind_} values"
-                )
+        if chosen == "affine" and shape:
             return augment.Affine(shape)
         if chosen == "neighbours":
             seed = engine.derive_seed(self.seed_, "neighbours")
