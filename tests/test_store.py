@@ -241,6 +241,13 @@ def rewrite(folder: Path, change: Callable[[dict], object], *, seal: bool) -> No
     file.write_text(json.dumps(description), encoding="utf-8")
 
 
+def test_a_model_of_before_the_number_of_clusters_was_a_fact(saved: Path, folder: Path) -> None:
+    rewrite(folder, lambda description: description["fitted"].pop("n_clusters_"), seal=True)
+    loaded = deepmixture.load(folder)
+    assert loaded.n_clusters_ == loaded.n_clusters
+    np.testing.assert_array_equal(loaded.labels_, deepmixture.load(saved).labels_)
+
+
 KEYS = ["format", "format_version", "model", "parameters", "own_networks", "scaling", "fitted"]
 OTHERS = (..., None, 7, "seven", [7], {"seven": 7}, float("nan"))
 

@@ -195,8 +195,10 @@ def _restore(
     parameters["hidden"] = tuple(parameters["hidden"])
     estimator = kind(**parameters, encoder=encoder, decoder=decoder)
     checks.check_parameters(estimator)
+    # Models saved before the number of clusters could be found have it as a parameter alone.
+    fitted = {"n_clusters_": estimator.n_clusters} | dict(description["fitted"])
     for name in (*FACTS, *kind.facts):
-        setattr(estimator, name, description["fitted"][name])
+        setattr(estimator, name, fitted[name])
     if estimator.image_shape_ is not None:
         estimator.image_shape_ = tuple(estimator.image_shape_)
     if description["feature_names_in_"] is not None:
