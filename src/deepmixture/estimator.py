@@ -338,6 +338,13 @@ class LatentMixtureEstimator(
 
     # --------------------------------------------------------------------------- the networks
 
+    def _image_sides(self) -> tuple[int, int, int] | None:
+        """Return height, width and channels where rows are images of known shape."""
+        if not self.image_shape_:
+            return None
+        height, width, colours = (*self.image_shape_, 1)[:3]
+        return height, width, colours
+
     def _automatic_network(self) -> str:
         return presets.network_for(self.kind_, self.image_shape_)
 
@@ -347,10 +354,7 @@ class LatentMixtureEstimator(
         likelihood = likelihoods.make(self.likelihood_, n_features, self.likelihood_scale)
         likelihood.assume_complete()  # rows with missing entries were refused
         n_outputs = likelihood.n_parameters * n_features
-        image_shape = None
-        if self.image_shape_:
-            height, width, colours = (*self.image_shape_, 1)[:3]
-            image_shape = (height, width, colours)
+        image_shape = self._image_sides()
         if self.encoder is not None and self.decoder is not None:
             self.network_ = "given"
             encoder, decoder = copy.deepcopy(self.encoder), copy.deepcopy(self.decoder)

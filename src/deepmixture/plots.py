@@ -676,16 +676,20 @@ def merge_curve(merges: Sequence[Mapping[str, float]], width: int = 720, height:
     strength = np.clip([merge["connection"] for merge in merges], least, 1.0)
     number = np.array([merge["n_clusters"] for merge in merges], dtype=float)
     x = left + (number - 2) / max(number.max() - 2, 1) * (width - left - 14)
-    y = 8 + np.log(strength) / np.log(least) * (height - bottom - 16)
+
+    def level(connection: float) -> float:
+        return float(8 + np.log(connection) / np.log(least) * (height - bottom - 16))
+
+    y = [level(connection) for connection in strength]
     lines = [
         f'<svg viewBox="0 0 {width} {height}" role="img" style="max-width:{width}px" '
         'aria-label="strongest connection at each number of clusters" font-size="11">'
     ]
     for share in (1.0, 0.1, 0.01, 0.001):
-        level = 8 + np.log(share) / np.log(least) * (height - bottom - 16)
+        at = level(share)
         lines.append(
-            f'<path d="M{left} {level:.1f}H{width}" stroke="currentColor" opacity=".15"/>'
-            f'<text x="{left - 6}" y="{level + 4:.1f}" text-anchor="end" fill="currentColor">'
+            f'<path d="M{left} {at:.1f}H{width}" stroke="currentColor" opacity=".15"/>'
+            f'<text x="{left - 6}" y="{at + 4:.1f}" text-anchor="end" fill="currentColor">'
             f"{100 * share:g}%</text>"
         )
     for step in range(0, len(merges), max(1, len(merges) // 15)):

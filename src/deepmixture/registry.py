@@ -1,22 +1,21 @@
 """The estimators by their names on the command line and in saved models."""
 
-from deepmixture.cluster import (
-    AEGMM,
-    DEC,
-    GMGAN,
-    GMVAE,
-    IDEC,
-    LTVAE,
-    N2D,
-    NVISA,
-    VAEGMM,
-    DeepMixture,
-    VaDE,
-)
+from deepmixture import cluster
 from deepmixture.estimator import LatentMixtureEstimator
 
-PUBLISHED = (VaDE, GMVAE, NVISA, LTVAE, GMGAN, DEC, IDEC, N2D, AEGMM, VAEGMM)
+PUBLISHED = (
+    cluster.VaDE,
+    cluster.GMVAE,
+    cluster.NVISA,
+    cluster.LTVAE,
+    cluster.GMGAN,
+    cluster.DEC,
+    cluster.IDEC,
+    cluster.N2D,
+    cluster.AEGMM,
+    cluster.VAEGMM,
+)
 
 MODELS: dict[str, type[LatentMixtureEstimator]] = {
-    estimator.name: estimator for estimator in (DeepMixture, *PUBLISHED)
+    estimator.name: estimator for estimator in (cluster.DeepMixture, *PUBLISHED)
 }

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepmixture import starts
-from deepmixture.embedding import between_neighbours, neighbours
+from deepmixture.embedding import neighbours
 
 Responsibilities = NDArray[np.float64]
 Merge = dict[str, int | float]
 
 
 def agreements(runs: Sequence[Responsibilities]) -> list[float | None]:
-    """Return the mean adjusted mutual information of each run's labels with all others'.
+    """Return the mean normalised mutual information of each run's labels with all others'.
 
     Parameters
     ----------
@@ -30,27 +30,15 @@ def agreements(runs: Sequence[Responsibilities]) -> list[float | None]:
     """
     if len(runs) < 2:
         return [None] * len(runs)
+    from sklearn.metrics import normalized_mutual_info_score
+
     labels = [run.argmax(1) for run in runs]
     between = np.ones((len(runs), len(runs)))
     for one in range(len(runs)):
         for other in range(one):
-            between[one, other] = between[other, one] = _alike(labels[one], labels[other])
+            alike = normalized_mutual_info_score(labels[one], labels[other])
+            between[one, other] = between[other, one] = alike
     return [float(value) for value in (between.sum(1) - 1.0) / (len(runs) - 1)]
-
-
-def _alike(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
-    """Return 2 I(y; y') / (H(y) + H(y')) of two labellings, 1 for two that are one."""
-    joint = np.zeros((one.max() + 1, other.max() + 1))
-    np.add.at(joint, (one, other), 1.0 / len(one))
-    rows, columns = joint.sum(1), joint.sum(0)
-    entropies = _entropy(rows) + _entropy(columns)
-    return 2.0 * (entropies - _entropy(joint.ravel())) / entropies if entropies > 0 else 1.0
-
-
-def _entropy(p: NDArray[np.float64]) -> float:
-    from scipy.special import entr
-
-    return float(entr(p).sum())
 
 
 def choose(runs: Sequence[Responsibilities]) -> int:
@@ -60,8 +48,7 @@ def choose(runs: Sequence[Responsibilities]) -> int:
     """
     if len(runs) < 3:
         return int(np.argmax([starts.mutual_information(run) for run in runs]))
-    found = agreements(runs)
-    return int(np.argmax([value if value is not None else 0.0 for value in found]))
+    return int(np.argmax(np.array(agreements(runs), dtype=np.float64)))
 
 
 def find_number(space: NDArray[np.float64], seed: int) -> tuple[Responsibilities, list[Merge]]:
@@ -92,12 +79,7 @@ def find_number(space: NDArray[np.float64], seed: int) -> tuple[Responsibilities
     near = neighbours(space[few], starts.N_NEAR, seed)
     merges, groups = merge_tree(starts.shared_neighbours(parts, near))
     joined = np.stack([parts[:, group].sum(1) for group in groups], axis=1)
-    responsibilities = np.empty((len(space), joined.shape[1]))
-    responsibilities[few] = joined
-    rest = np.setdiff1d(np.arange(len(space)), few)
-    if len(rest):
-        responsibilities[rest] = between_neighbours(space[few], joined, space[rest], 10)
-    return responsibilities, merges
+    return starts.for_all_rows(space, few, joined), merges
 
 
 def merge_tree(

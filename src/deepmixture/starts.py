@@ -93,8 +93,7 @@ def gaussian_mixture(
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
     few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
-    near = neighbours(latent[few], N_NEAR, seed)
-    best = _first_mixture(latent[few], n_clusters, rng, n_init, near, _of(begin, few))
+    best = _first_mixture(latent, few, latent[few], n_clusters, seed, rng, n_init, begin)
     refined = _mixture(latent, n_clusters, rng, begin=best)
     return from_responsibilities(latent, refined.predict_proba(latent), refined.covariances_)
 
@@ -123,16 +122,23 @@ def neighbour_graph(
     few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)
     if not len(few):
         return gaussian_mixture(latent, n_clusters, seed, n_init, begin)
-    near = neighbours(latent[few], N_NEAR, seed)
-    mixture = _first_mixture(places, n_clusters, rng, n_init, near, _of(begin, few))
+    mixture = _first_mixture(latent, few, places, n_clusters, seed, rng, n_init, begin)
     known = mixture.predict_proba(places)
-    responsibilities = np.empty((len(latent), n_clusters))
+    return from_responsibilities(latent, for_all_rows(latent, few, known))
+
+
+def for_all_rows(latent: Array, few: NDArray[np.int64], known: Array) -> Array:
+    """Return responsibilities (N, K): of the rows `few` those known (n, K), of others their mean.
+
+    The mean is over the ten nearest of `few` in the latent (N, D).
+    """
+    responsibilities = np.empty((len(latent), known.shape[1]))
     responsibilities[few] = known
     rest = np.setdiff1d(np.arange(len(latent)), few)
     if len(rest):
         found = between_neighbours(latent[few], known, latent[rest], n_neighbors=10)
         responsibilities[rest] = found
-    return from_responsibilities(latent, responsibilities)
+    return responsibilities
 
 
 def principal(rows: NDArray[Any], n_components: int, seed: int) -> Array:
@@ -291,22 +297,24 @@ def strongest_connection(shared: Array) -> float:
     return float(connections(shared).max())
 
 
-def _of(responsibilities: Array | None, rows: NDArray[np.int64]) -> Array | None:
-    return None if responsibilities is None else responsibilities[rows]
-
-
 def _first_mixture(
-    rows: Array,
+    latent: Array,
+    few: NDArray[np.int64],
+    places: Array,
     n_clusters: int,
+    seed: int,
     rng: np.random.Generator,
     n_init: int,
-    near: NDArray[np.int64],
     begin: Array | None,
 ) -> "GaussianMixture":
-    """Fit the best of `n_init` mixtures, or the one that responsibilities (n, K) lead to."""
-    if begin is None:
-        return most_informative(rows, n_clusters, rng, n_init, near)
-    return _refined(rows, begin, rng)
+    """Fit the best of `n_init` mixtures, or the one that responsibilities (N, K) lead to.
+
+    On the places (n, P) of the rows `few`, whose neighbours are those in the latent (N, D).
+    """
+    if begin is not None:
+        return _refined(places, begin[few], rng)
+    near = neighbours(latent[few], N_NEAR, seed)
+    return most_informative(places, n_clusters, rng, n_init, near)
 
 
 def _refined(rows: Array, responsibilities: Array, rng: np.random.Generator) -> "GaussianMixture":

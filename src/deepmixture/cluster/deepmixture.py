@@ -104,8 +104,8 @@ callable, default="auto"
     ----------
     %(shared attributes)s
     runs_ : list of dict
-        Of each run: its seed, the mutual information I(x; y) in nats, the adjusted agreement with
-        the other runs, and whether it was kept.
+        Of each run: its seed, the mutual information I(x; y) in nats, the agreement with
+        the other runs (normalised mutual information of the labels), and whether it was kept.
     merges_ : list of dict
         With n_clusters="auto", from many clusters to one: the number before each merge, the two
         that are merged (numbers of those it began with), the share of their neighbours that are
@@ -139,9 +139,11 @@ callable, default="auto"
     def _build(self) -> None:
         encoder, plain, decoder, likelihood = self._networks()
         shape = self._image_sides()
-        encoder_y = nets.normalised_convolutions(shape) if shape else None
-        encoder_y = encoder_y or nets.normalised_mlp(self.n_features_in_)
-        width = checks.check_network("encoder_y", encoder_y, self.n_features_in_)
+        n_features = self.n_features_in_
+        encoder_y = (
+            nets.normalised_convolutions(shape) if shape else nets.normalised_mlp(n_features)
+        )
+        width = checks.check_network("encoder_y", encoder_y, n_features)
         self.model_ = nvisa.NVISA(
             encoder,
             nets.ClusterHead(plain.mean.in_features, self.n_latent, self.n_clusters_),
@@ -198,12 +200,11 @@ callable, default="auto"
             raise ValueError("n_clusters='auto' is found on the graph; it needs start='graph'")
         if not isinstance(self.start, str):
             checks.check_responsibilities(self.start, n_rows, self.n_clusters_)
-        if isinstance(self.consistency, str) and self.consistency == "affine":
-            if self._image_sides() is None:
-                raise ValueError(
-                    "consistency='affine' needs images: X of shape (N, H, W) or (N, H, W, C); "
-                    f"got rows of {self.n_features_in_} {self.kind_} values"
-                )
+        if self.consistency == "affine" and self._image_sides() is None:
+            raise ValueError(
+                "consistency='affine' needs images: X of shape (N, H, W) or (N, H, W, C); "
+                f"got rows of {self.n_features_in_} {self.kind_} values"
+            )
 
     # ------------------------------------------------------------------------------ the stages
 
@@ -220,7 +221,7 @@ callable, default="auto"
         for again in range(1, self.n_rounds if isinstance(self.start, str) else 1):
             refinement = self._refine(x, rows, self._learned_space(x), f"refinement {again + 1}")
 
-        self._start_prior(latent, refinement.responsibilities(rows))
+        self._start_mixture(latent, refinement.responsibilities(rows))
         epochs = self._epochs(self.epochs, len(x), at_least=4, steps=800)
         evidence = deepmixture.JointEvidence(refinement)
         self._run_stage(evidence, [x, rows], self._stage("joint evidence", epochs, refinement))
@@ -310,16 +311,12 @@ callable, default="auto"
         self.model_.to(self.hardware_.device)
         return responsibilities
 
-    def _start_prior(self, latent: NDArray[np.float64], responsibilities: Tensor) -> None:
+    def _start_mixture(self, latent: NDArray[np.float64], responsibilities: Tensor) -> None:
         """Start p(y) p(z|y), and the noise of q(z|y, x), from the moments of the latent."""
         moments = starts.from_responsibilities(latent, responsibilities.double().cpu().numpy())
-        device = responsibilities.device
-        weights, means, scales, spread = (
-            torch.from_numpy(part).float().to(device)
-            for part in (moments.weights, moments.means, moments.scales, moments.total_scale)
-        )
-        self.model_.prior.start(weights, means, scales)
+        self._start_prior(moments)
         # The noise of q(z|y, x) starts small next to the latent, or it would undo the start.
+        spread = torch.from_numpy(moments.total_scale).float().to(responsibilities.device)
         self.model_.head.start_scale(0.1 * spread)
 
     # ------------------------------------------------------------------------------ the change
@@ -338,12 +335,6 @@ callable, default="auto"
             index = torch.from_numpy(neighbours(space, N_NEIGHBOURS, seed))
             return augment.Neighbours(x, index.to(x.device))
         return PLAIN_CHANGES[chosen]()
-
-    def _image_sides(self) -> tuple[int, int, int] | None:
-        if not self.image_shape_:
-            return None
-        height, width, colours = (*self.image_shape_, 1)[:3]
-        return height, width, colours
 
     # ------------------------------------------------------------------------- what is said of it
 

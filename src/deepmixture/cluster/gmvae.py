@@ -121,11 +121,8 @@ class GMVAE(Pretrained):
         """Start the clusters and train with the responsibilities of the start held."""
         start = self._start(x, STARTS[name])
         device = self.hardware_.device
-        weights, means, scales, responsibilities = (
-            torch.from_numpy(part).float().to(device)
-            for part in (start.weights, start.means, start.scales, start.responsibilities)
-        )
-        self.model_.prior.start(weights, means, scales)
+        responsibilities = torch.from_numpy(start.responsibilities).float().to(device)
+        self._start_prior(start)
         if self.pretraining != "vae":
             # The noise of q(z|x) starts small next to the latent, or it would undo the start.
             spread = torch.from_numpy(0.1 * start.total_scale).float().to(device)

@@ -119,17 +119,11 @@ default="top-k"
         self._pretrain(x, "autoencoder")
         start = self._start(x, STARTS[self.start])
         device = self.hardware_.device
-        weights, means, scales, spread, responsibilities = (
+        spread, responsibilities = (
             torch.from_numpy(part).float().to(device)
-            for part in (
-                start.weights,
-                start.means,
-                start.scales,
-                start.total_scale,
-                start.responsibilities,
-            )
+            for part in (start.total_scale, start.responsibilities)
         )
-        self.model_.prior.start(weights, means, scales)
+        self._start_prior(start)
         # The noise of q(z|y, x) starts small next to the latent, or it would undo the start.
         self.model_.head.start_scale(0.1 * spread)
         floor = {"scale_floor": schedules.constant(self._floor_schedule(1)(0.0))}

@@ -93,6 +93,12 @@ class Pretrained(LatentMixtureEstimator):
         with config_context(array_api_dispatch=False):
             return find(latent, self.n_clusters_, seed, self.n_init)
 
+    def _start_prior(self, start: starts.Start) -> None:
+        """Start the diagonal mixture of `model_` at the weights, means and scales of a start."""
+        parts = (start.weights, start.means, start.scales)
+        device = self.hardware_.device
+        self.model_.prior.start(*(torch.from_numpy(part).float().to(device) for part in parts))
+
     def _epochs(self, given: int | Literal["auto"], n_rows: int, at_least: int, steps: int) -> int:
         if given != "auto":
             return given

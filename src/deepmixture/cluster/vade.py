@@ -72,11 +72,7 @@ class VaDE(Pretrained):
         self._pretrain(x, self.pretraining)
         start = self._start(x, STARTS[self.start])
         device = self.hardware_.device
-        weights, means, scales = (
-            torch.from_numpy(part).float().to(device)
-            for part in (start.weights, start.means, start.scales)
-        )
-        self.model_.prior.start(weights, means, scales)
+        self._start_prior(start)
         if self.pretraining != "vae":
             # The noise of q(z|x) starts small next to the latent, or it would undo the start.
             spread = torch.from_numpy(0.1 * start.total_scale).float().to(device)

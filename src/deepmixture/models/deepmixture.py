@@ -30,9 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture.augment import Change
-from deepmixture.gradients import one_hot
 from deepmixture.models.contract import Knobs
-from deepmixture.priors import DiagonalMixture
 
 LEAST = 1e-4
 """What the logarithm of an averaged probability is kept above."""
@@ -41,16 +39,15 @@ LEAST = 1e-4
 class Mixture(Protocol):
     """What is asked of the model of (2): that of NVISA."""
 
-    prior: DiagonalMixture
     encoder: nn.Module
 
     def log_q_y(self, x: Tensor) -> Tensor:
         """Return log q(y|x), shape (B, K)."""
 
-    def log_joint(
-        self, x: Tensor, features: Tensor, y: Tensor, noise: Tensor
+    def drawn_terms(
+        self, x: Tensor, features: Tensor, responsibilities: Tensor
     ) -> dict[str, Tensor]:
-        """Return the terms of log p(x, z, y) - log q(z|y, x), each (S, B)."""
+        """Return the mean terms of the evidence (3) at one y a row, drawn from them (B, K)."""
 
 
 class Responsibilities(nn.Module):
@@ -70,9 +67,8 @@ class Responsibilities(nn.Module):
         super().__init__()
         self.start, self.seen = start, start.clone()
         self.start_weight, self.memory = start_weight, memory
-        self.log_confusion: Tensor | None = (
-            None  # (K, K); none before q(y|x) has learned the start
-        )
+        # (K, K); none before q(y|x) has learned the start.
+        self.log_confusion: Tensor | None = None
 
     @property
     def knows(self) -> bool:
@@ -130,9 +126,6 @@ class JointEvidence(nn.Module):
         loss, terms = self.refinement(x, rows, knobs)
         model = self.model
         r = self.refinement.responsibilities(rows)
-        y = one_hot(torch.multinomial(r, 1).T, r)  # (1, B, K)
-        noise = torch.randn(1, len(x), model.prior.loc.shape[1], device=x.device)
-        parts = model.log_joint(x, model.encoder(x), y, noise)
-        evidence = {name: part.mean() for name, part in parts.items()}
+        evidence = model.drawn_terms(x, model.encoder(x), r)
         loss = loss - torch.stack(list(evidence.values())).sum()
         return loss, {name: part.detach() for name, part in evidence.items()} | terms

@@ -94,6 +94,15 @@ class NVISA(nn.Module):
                 "latent_entropy": -log_normal(z, mean, scale.log()).sum(-1),
             }
 
+    def drawn_terms(
+        self, x: Tensor, features: Tensor, responsibilities: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the mean terms of `log_joint` at one draw of y a row from (B, K)."""
+        y = one_hot(torch.multinomial(responsibilities, 1).T, responsibilities)  # (1, B, K)
+        noise = torch.randn(1, len(x), self.prior.loc.shape[1], device=x.device)
+        parts = self.log_joint(x, features, y, noise)
+        return {name: part.mean() for name, part in parts.items()}
+
     def forward(self, x: Tensor, knobs: Knobs) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative bound, with the gradient of the estimator, and its terms."""
         self.anneal(knobs)
@@ -202,10 +211,7 @@ class HeldNVISA(nn.Module):
         model.anneal(knobs)
         features = model.encoder(x)
         log_q_y = model.log_q_y(x, features)
-        drawn = torch.multinomial(responsibilities, 1).T  # (1, B)
-        noise = torch.randn(1, len(x), model.prior.loc.shape[1], device=x.device)
-        parts = model.log_joint(x, features, one_hot(drawn, log_q_y), noise)
-        terms = {name: part.mean() for name, part in parts.items()}
+        terms = model.drawn_terms(x, features, responsibilities)
         terms["taught"] = (responsibilities * log_q_y).sum(-1).mean()
         loss = -torch.stack(list(terms.values())).sum()
         return loss, {name: term.detach() for name, term in terms.items()}
