@@ -504,11 +504,80 @@ def test_ctrl_c_keeps_the_model_so_far(blobs: Path, tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert process.returncode == cli.INTERRUPTED, err
     assert f"wrote {run}" in out
-    assert err.splitlines()[-1] == f"deepmixture: interrupted: the model so far is in {run}"
+    on = f"go on: deepmixture fit {blobs} --resume {run}"
+    assert err.splitlines()[-1] == f"deepmixture: interrupted: the model so far is in {run}; {on}"
     assert run_folder.read_about(run)["interrupted"] is True
     estimator = deepmixture.load(run / "model")
     assert estimator.interrupted_
     assert len(estimator.predict(np.load(blobs))) == 60
+
+
+def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> None:
+    """Have the next fit end after so many steps: by Ctrl-C, or by an error."""
+    left = iter(range(steps))
+
+    def step(bar: object) -> bool:
+        if next(left, None) is not None:
+            return False
+        if error is not None:
+            raise error
+        signal.raise_signal(signal.SIGINT)
+        return False
+
+    monkeypatch.setattr("deepmixture.progress.Bar.step", step)
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt(), OSError("the disk is gone")])
+def test_a_fit_that_ended_early_is_gone_on_with(
+    error: BaseException | None,
+    blobs: Path,
+    fitted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    words = ["fit", str(blobs), "--no-report"]
+    with monkeypatch.context() as patched:
+        stop_after(3, patched, error)
+        begin = [*words, *SMALL, "--out", str(run), "--checkpoint-every", "0"]
+        assert cli.main(begin) == (2 if isinstance(error, OSError) else cli.INTERRUPTED)
+    assert f"--resume {run}" in capsys.readouterr().err
+    assert (run / "checkpoint").is_dir()
+    if error is not None:
+        assert cli.main([*words, *SMALL, "--out", str(run)]) == 2
+        assert "not finished; go on with it by --resume" in complaint(capsys)
+    # Of its own settings, none of which is said again.
+    assert cli.main([*words, "--resume", str(run)]) == 0
+    assert f"going on with the fit in {run}" in capsys.readouterr().out
+    assert not (run / "checkpoint").exists()
+    weights = [folder / "model" / "model.safetensors" for folder in (run, fitted)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    before = snapshot(run)
+    assert cli.main([*words, "--resume", str(run)]) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert snapshot(run) == before
+
+
+def test_a_fit_killed_before_its_first_checkpoint_starts_over(
+    blobs: Path, fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    words = ["fit", str(blobs), *SMALL, "--no-report", "--resume", str(run)]
+    assert cli.main([*words, "--out", str(tmp_path / "other")]) == 2
+    assert "is another" in complaint(capsys)
+    assert cli.main(words) == 0
+    assert "starting over" in capsys.readouterr().out
+    assert (run / "run.json").is_file()
+
+
+def test_a_fit_that_fails_at_once_leaves_no_folder(
+    blobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fit", str(blobs), "--set", "consistency=affine", "--out", str(tmp_path / "run")]
+    assert cli.main(words) == 2
+    assert "needs images" in complaint(capsys)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_before_training_writes_nothing(

@@ -198,7 +198,7 @@ class FirstStage(Silent):
 
     plan: tuple[str, int, int] | None = None
 
-    def begin(self, stage: str, epochs: int, steps: int) -> None:
+    def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
         self.plan = self.plan or (stage, epochs, steps)
 
     def step(self) -> bool:

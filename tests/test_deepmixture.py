@@ -1,5 +1,6 @@
 """DeepMixture: its responsibilities, its bound, its posterior, and its manners."""
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -105,10 +106,14 @@ def test_a_planted_confusion_is_found() -> None:
     np.testing.assert_allclose(found, planted, atol=0.03)
 
 
-def test_what_is_not_finite_is_not_remembered() -> None:
+def test_what_was_seen_comes_back_with_the_weights() -> None:
     responsibilities = Responsibilities(torch.eye(K))
+    before = copy.deepcopy(responsibilities.state_dict())
     responsibilities.see(torch.arange(K), torch.full((K, K), float("nan")))
+    responsibilities.learn_confusion()
+    responsibilities.load_state_dict(before)
     torch.testing.assert_close(responsibilities.seen, torch.eye(K))
+    assert not responsibilities.knows
 
 
 def test_the_loss_is_the_consistency_and_the_evidence_of_drawn_clusters() -> None:

@@ -46,7 +46,7 @@ class Recorder(Silent):
         self.records: list[Mapping[str, object]] = []
         self.steps, self.stop_after = 0, stop_after
 
-    def begin(self, stage: str, epochs: int, steps: int) -> None:
+    def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
         self.began.append((stage, epochs, steps))
 
     def step(self) -> bool:

@@ -464,7 +464,7 @@ class StopAt(Silent):
         self.records: list[dict[str, object]] = []
         self.closed = 0
 
-    def begin(self, stage: str, epochs: int, steps: int) -> None:
+    def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
         self.stages.append(stage)
 
     def step(self) -> bool:

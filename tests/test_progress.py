@@ -105,7 +105,7 @@ def test_calls_are_passed_on_and_the_callback_is_closed() -> None:
         def __init__(self) -> None:
             self.calls: list[str] = []
 
-        def begin(self, stage: str, epochs: int, steps: int) -> None:
+        def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
             self.calls.append(f"{stage} {epochs} {steps}")
 
         def step(self) -> bool:

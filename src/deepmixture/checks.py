@@ -141,6 +141,14 @@ def check_count(name: str, value: object, least: int, otherwise: str = "") -> No
         raise ValueError(f"{name}={value} must be at least {least}")
 
 
+def check_seconds(name: str, value: object) -> None:
+    """Refuse what is no number of seconds, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number of seconds; got {value!r}")
+    if not float(value) >= 0:
+        raise ValueError(f"{name}={value} must be at least 0 seconds")
+
+
 def check_network(name: str, module: nn.Module, n_inputs: int) -> int:
     """Return how many numbers a network gives for a row of `n_inputs`, or refuse it."""
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import shutil
 import sys
 import traceback
 import warnings
@@ -68,15 +69,25 @@ VerboseOption = Annotated[
 def fit(
     data: DataArgument,
     model: Annotated[
-        str, typer.Option(help="A name that `deepmixture models` lists.")
-    ] = "deepmixture",
+        str | None,
+        typer.Option(help="A name that `deepmixture models` lists; deepmixture by default."),
+    ] = None,
     clusters: Annotated[
         str | None, typer.Option(metavar="K", help="Number of clusters, or auto.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same labels.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same labels; 0 by default.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; by default a new one in runs/.")
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Folder of a fit that was stopped or killed, to go on."),
+    ] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Between checkpoints within a stage.")
+    ] = 60.0,
     key: KeyOption = None,
     kind: Annotated[
         str | None, typer.Option(help="image, table, embedding or counts; found out by default.")
@@ -108,6 +119,10 @@ def fit(
     (history.parquet), the settings (run.json) and a report to look at
     (report.html). Ctrl-C stops training and keeps the model so far.
 
+    While it trains, checkpoints are kept in the folder. A fit that was killed
+    or stopped goes on with --resume, from its own settings and to the same
+    result; killed before the first checkpoint, it starts over.
+
     [bold]Examples[/bold]
 
     \b
@@ -117,9 +132,22 @@ def fit(
     [cyan]deepmixture fit customers.parquet --clusters auto[/cyan]
     [cyan]deepmixture fit photos/ --network mlp --epochs 50[/cyan]
     [cyan]deepmixture fit features.npy --model ae-gmm --set n_init=5 --set hidden=200,100[/cyan]
+    [cyan]deepmixture fit customers.csv --resume runs/customers[/cyan]
     """
     from deepmixture import run_folder
 
+    console = _console()
+    begun: dict[str, Any] = {}
+    if resume is not None:
+        if out is not None and out.resolve() != resume.resolve():
+            raise ValueError(f"--resume {resume} goes on in its folder; --out {out} is another")
+        out, overwrite = resume, True
+        if run_folder.is_finished(out):
+            _say(console, f"the fit in {out} is finished")
+            return
+        begun = _settings_of(out / run_folder.CHECKPOINT)
+        _say(console, f"going on with the fit in {out}" if begun else f"starting over: {out}")
+    model = model or begun.pop("model", "deepmixture")
     if out is None:
         stem = Path(data.partition(":")[2] or data).stem or "data"
         out = run_folder.free_name(Path("runs") / f"{stem}-{model}")
@@ -137,27 +165,39 @@ def fit(
         "device": device,
         "precision": precision,
     }
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = {"random_state": 0} | begun
+    settings |= {name: value for name, value in given.items() if value is not None}
     settings |= _parse_settings(set_ or [])
+    first_seed = settings["random_state"] if isinstance(settings["random_state"], int) else 0
     rows, source = _open_data(data, key)
 
     from deepmixture import results
     from deepmixture.progress import Bar, StopOnSignal
 
-    console = _console()
     estimator = _make_estimator(model, settings)
     _say(console, f"{estimator.__class__.__name__} on {rows.source}: {_describe_shape(rows)}")
+    checkpoint = out / run_folder.CHECKPOINT
+    if resume is None:
+        shutil.rmtree(checkpoint, ignore_errors=True)  # of a fit that --overwrite gives up
     with StopOnSignal(Bar(console, verbose), notice=lambda text: _say(console, text)) as callback:
-        estimator.fit(rows, callback=callback)
+        with _checkpoint_told(out):
+            estimator.fit(
+                rows,
+                callback=callback,
+                resume_from=checkpoint,
+                checkpoint_every=checkpoint_every,
+            )
         for decision in estimator.decisions_:
             _say(console, decision)
         assignments = results.assign(estimator, rows)
         about = results.describe_run(estimator, rows, source, model=model)
-        written = run_folder.write_folder(
-            out,
-            lambda folder: results.write_run(folder, estimator, rows, assignments, about),
-            overwrite=overwrite,
-        )
+
+        def fill(folder: Path) -> None:
+            results.write_run(folder, estimator, rows, assignments, about)
+            if estimator.interrupted_:
+                shutil.copytree(checkpoint, folder / run_folder.CHECKPOINT)
+
+        written = run_folder.write_folder(out, fill, overwrite=overwrite)
     _show_clusters(console, assignments)
     _say(console, f"wrote {written}: {', '.join(sorted(e.name for e in written.iterdir()))}")
     if not no_report:
@@ -166,7 +206,7 @@ def fit(
 
         try:
             result = results.collect(estimator, rows, assignments, estimator.history_, about)
-            write_report(path, result, seed=seed)
+            write_report(path, result, seed=first_seed)
             _say(console, f"wrote {path}")
         except KeyboardInterrupt:
             raise Interrupted(
@@ -178,7 +218,9 @@ def fit(
             if verbose:
                 traceback.print_exc()
     if callback.stopped:
-        raise Interrupted(f"the model so far is in {written}")
+        raise Interrupted(
+            f"the model so far is in {written}; go on: deepmixture fit {data} --resume {written}"
+        )
 
 
 @app.command()
@@ -502,6 +544,40 @@ def _number_of_clusters(given: str | None) -> int | str | None:
         return int(given)
     except ValueError:
         raise ValueError(f"--clusters {given!r} is no whole number and not 'auto'") from None
+
+
+def _settings_of(checkpoint: Path) -> dict[str, Any]:
+    """Return model and settings of the fit whose checkpoints are in the folder; {} of none."""
+    from deepmixture import MODELS
+    from deepmixture.checkpoint import has_checkpoint, read_identity
+
+    began = read_identity(checkpoint)
+    if began is None or not has_checkpoint(checkpoint):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        return {}
+    identity = began["identity"]
+    known = MODELS[identity["model"]]().get_params(deep=False)
+    settings = {name: value for name, value in identity.items() if name in known}
+    settings["hidden"] = tuple(settings["hidden"])
+    return {"model": identity["model"], **settings}
+
+
+@contextmanager
+def _checkpoint_told(out: Path) -> Iterator[None]:
+    """Say where to go on if a fit ends in an error, or leave nothing where there is nothing."""
+    from deepmixture import run_folder
+    from deepmixture.checkpoint import has_checkpoint
+
+    try:
+        yield
+    except BaseException as error:
+        if not has_checkpoint(out / run_folder.CHECKPOINT):
+            run_folder.forget_checkpoint(out)
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"the fit can be gone on with: --resume {out}") from None
+        _complain("note", f"the checkpoints are kept: --resume {out}")
+        raise
 
 
 def _make_estimator(model: str, settings: Mapping[str, object]) -> LatentMixtureEstimator:

@@ -10,12 +10,13 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepmixture.checkpoint import Step, Unsaved
 from deepmixture.progress import Callback
 from deepmixture.schedules import Schedule
 
@@ -25,12 +26,24 @@ if TYPE_CHECKING:
 CHUNK = 512
 STEPS_BETWEEN_STATES = 100
 SLOWEST = 3.0**-2.5  # below a rate divided by three thrice
+NOT_SAVED = Unsaved()
+POSITION = ("epoch", "done", "totals", "seconds", "slower", "first_break")
 Record = dict[str, str | int | float]
 
 
 def adam(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
     """Return Adam with its usual settings, in one pass over memory."""
     return torch.optim.Adam(parameters, lr=rate, fused=True)
+
+
+class Memory(Protocol):
+    """What a stage changes beside the weights of its model, and a checkpoint holds with them."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return it as containers, plain values and tensors."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Take it back; called before the model's weights are."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,8 @@ class Stage:
     before_epoch : callable, optional
         Called with the number of the epoch, from 0, before it begins: it may change the tensors
         that are trained on in place, and ends the stage by returning True.
+    memory : Memory, optional
+        What `before_epoch` and the model change that is no weight of the model.
     """
 
     name: str
@@ -60,6 +75,7 @@ class Stage:
     knobs: Mapping[str, Schedule] = field(default_factory=dict)
     optimiser: Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer] = adam
     before_epoch: Callable[[int], bool] | None = None
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,25 @@ def seed_noise(seed: int, device: torch.device) -> None:
         torch.mps.manual_seed(seed)
 
 
+def noise_state(device: torch.device) -> dict[str, Tensor]:
+    """Return where the generators stand that a model on `device` draws from, by device."""
+    states = {"cpu": torch.default_generator.get_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_noise_state(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put the generators where `noise_state` found them, those that are there."""
+    torch.default_generator.set_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
+
+
 def train(
     model: nn.Module,
     tensors: Sequence[Tensor],
@@ -140,6 +175,7 @@ def train(
     hardware: Hardware,
     seed: int,
     callback: Callback,
+    step: Step | Unsaved = NOT_SAVED,
 ) -> tuple[list[Record], bool]:
     """Minimise the loss of `model` over the rows of `tensors`.
 
@@ -154,6 +190,8 @@ def train(
     seed : int
     callback : Callback
         Told of every epoch; asked after every step whether to stop.
+    step : Step, optional
+        Where checkpoints are kept, and what is there is gone on from.
 
     Returns
     -------
@@ -168,76 +206,180 @@ def train(
         If the loss is no longer finite, and was not three times before, each time from the last
         good state on with a third of the rate.
     """
-    fabric = _fabric(hardware)
-    learned = [p for p in model.parameters() if p.requires_grad]
-    optimiser = stage.optimiser(learned, stage.learning_rate(0.0))
-    model.train()
+    training = _Training(model, tensors, stage, hardware, seed, callback, step)
+    try:
+        return training.run()
+    finally:
+        model.eval()
 
-    n_rows = len(tensors[0])
-    n_steps = math.ceil(n_rows / stage.batch_size)
-    knobs = {name: torch.zeros((), device=hardware.device) for name in stage.knobs}
-    callback.begin(stage.name, stage.epochs, n_steps)
-    history: list[Record] = []
-    stopped = False
-    good = _State(model, optimiser)
-    slower = 1.0
-    first_break = ""
-    epoch = 0
-    while epoch < stage.epochs:
-        began = time.perf_counter()
-        if stage.before_epoch is not None:
-            if stage.before_epoch(epoch):
+
+class _Training:
+    """A stage while it is trained."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tensors: Sequence[Tensor],
+        stage: Stage,
+        hardware: Hardware,
+        seed: int,
+        callback: Callback,
+        step: Step | Unsaved,
+    ) -> None:
+        self.model, self.tensors, self.stage = model, tensors, stage
+        self.hardware, self.seed, self.callback, self.step = hardware, seed, callback, step
+        learned = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser = stage.optimiser(learned, stage.learning_rate(0.0))
+        self.n_steps = math.ceil(len(tensors[0]) / stage.batch_size)  # in an epoch
+        self.knobs = {name: torch.zeros((), device=hardware.device) for name in stage.knobs}
+        self.history: list[Record] = []
+        self.epoch, self.done = 0, 0  # epochs, and steps of the one in hand
+        self.totals: dict[str, Tensor] = {}  # of the loss and its terms in this epoch
+        self.seconds = 0.0  # of this epoch, before it was gone on with
+        self.slower, self.first_break = 1.0, ""
+        self.stopped = False
+
+    def run(self) -> tuple[list[Record], bool]:
+        """Train, from where the step stands to the end of the stage."""
+        found = self.step.load()
+        if found is not None and found[1]:
+            self._take_result(found[0])
+            return self.history, False
+        if found is None:
+            self.good = self._state()
+        else:
+            self._go_on(found[0])
+        done = self.epoch * self.n_steps + self.done
+        self.callback.begin(self.stage.name, self.stage.epochs, self.n_steps, done)
+        self.model.train()
+        fabric = _fabric(self.hardware)
+        while self.epoch < self.stage.epochs and not self.stopped:
+            began = time.perf_counter() - self.seconds
+            if self.done == 0 and self._ends_before_epoch():
                 break
-            model.train()
-        epoch_seed = derive_seed(seed, stage.name, epoch)
-        seed_noise(epoch_seed, hardware.device)
-        order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(epoch_seed))
-        totals: dict[str, Tensor] = {}
-        rate = 0.0
-        done = 0
+            rate = self._run_epoch(fabric, began)
+            self._end_epoch(rate, time.perf_counter() - began)
+        if not self.stopped:
+            self.step.save(self._result(), finished=True)
+        return self.history, self.stopped
+
+    def _ends_before_epoch(self) -> bool:
+        if self.stage.before_epoch is None:
+            return False
+        ends = self.stage.before_epoch(self.epoch)
+        self.model.train()
+        return ends
+
+    def _run_epoch(self, fabric: "Fabric", began: float) -> float:
+        """Take the steps of an epoch that are left, and return the last learning rate."""
+        stage, optimiser, knobs = self.stage, self.optimiser, self.knobs
+        epoch_seed = derive_seed(self.seed, stage.name, self.epoch)
+        if self.done == 0:
+            self.totals = {}
+            seed_noise(epoch_seed, self.hardware.device)
+        order = torch.Generator().manual_seed(epoch_seed)
+        index = torch.randperm(len(self.tensors[0]), generator=order).to(self.hardware.device)
         # Splitting evenly leaves no last batch of a few rows with a gradient of noise.
-        for index in order.to(hardware.device).tensor_split(n_steps):
-            progress = (epoch * n_steps + done) / max(stage.epochs * n_steps - 1, 1)
-            rate = slower * stage.learning_rate(progress)
+        for rows in index.tensor_split(self.n_steps)[self.done :]:
+            rate = self._rate(self.done)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             for name, schedule in stage.knobs.items():
-                knobs[name].fill_(schedule(progress))
+                knobs[name].fill_(schedule(self._progress(self.done)))
             # Fabric's wrappers of model, backward and optimiser cost two milliseconds a step.
             with fabric.autocast():
-                loss, terms = model(*(tensor[index] for tensor in tensors), knobs)
+                loss, terms = self.model(*(tensor[rows] for tensor in self.tensors), knobs)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             for name, term in {"loss": loss.detach(), **terms}.items():
-                totals[name] = totals[name] + term if name in totals else term.clone()
-            done += 1
-            if callback.step():
-                stopped = True
+                before = self.totals.get(name)
+                self.totals[name] = term.clone() if before is None else before + term
+            self.done += 1
+            self.stopped = self.callback.step()
+            if self.stopped or self.step.due():
+                self.seconds = time.perf_counter() - began
+                self.step.save(self._position())
+            if self.stopped:
                 break
-        means = {name: float(total) / done for name, total in totals.items()}
+        return self._rate(self.done - 1)
+
+    def _progress(self, done: int) -> float:
+        done += self.epoch * self.n_steps
+        return done / max(self.stage.epochs * self.n_steps - 1, 1)
+
+    def _rate(self, done: int) -> float:
+        return self.slower * self.stage.learning_rate(self._progress(done))
+
+    def _end_epoch(self, rate: float, seconds: float) -> None:
+        """Record the epoch, or step back from it to the last good state."""
+        means = {name: float(total) / self.done for name, total in self.totals.items()}
+        self.done, self.seconds = 0, 0.0
         if not all(map(math.isfinite, means.values())):
-            first_break = first_break or _where_it_broke(means, stage, epoch)
-            if slower < SLOWEST:
-                raise TrainingDiverged(first_break)
-            good.restore(model, optimiser)
-            slower /= 3.0
-            epoch = good.epoch
-            del history[epoch:]
-            continue
-        epoch += 1
-        if (epoch - good.epoch) * n_steps >= STEPS_BETWEEN_STATES:
-            good = _State(model, optimiser, epoch)
-        record: Record = {"stage": stage.name, "epoch": epoch}
-        if slower < 1.0:
-            record["rate_factor"] = slower
-        record |= {"seconds": time.perf_counter() - began, "learning_rate": rate, **means}
-        history.append(record)
-        callback.end_epoch(record)
-        if stopped:
-            break
-    model.eval()
-    return history, stopped
+            self.first_break = self.first_break or _where_it_broke(means, self.stage, self.epoch)
+            if self.slower < SLOWEST:
+                raise TrainingDiverged(self.first_break)
+            self._restore(self.good)
+            self.slower /= 3.0
+            self.epoch = self.good["epoch"]
+            del self.history[self.epoch :]
+            return
+        self.epoch += 1
+        if (self.epoch - self.good["epoch"]) * self.n_steps >= STEPS_BETWEEN_STATES:
+            self.good = self._state()
+        record: Record = {"stage": self.stage.name, "epoch": self.epoch}
+        if self.slower < 1.0:
+            record["rate_factor"] = self.slower
+        record |= {"seconds": seconds, "learning_rate": rate, **means}
+        self.history.append(record)
+        self.callback.end_epoch(record)
+
+    # ------------------------------------------------------------------------------ its state
+
+    def _weights(self) -> dict[str, Any]:
+        memory = self.stage.memory
+        return {
+            "memory": None if memory is None else memory.state_dict(),
+            "weights": self.model.state_dict(),
+        }
+
+    def _load_weights(self, state: Mapping[str, Any]) -> None:
+        if self.stage.memory is not None:
+            self.stage.memory.load_state_dict(state["memory"])
+        self.model.load_state_dict(state["weights"])
+
+    def _state(self) -> dict[str, Any]:
+        """Return a copy of what training changes, to step back to."""
+        state = self._weights() | {"optimiser": self.optimiser.state_dict()}
+        return {"epoch": self.epoch} | copy.deepcopy(state)
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._load_weights(state)
+        # Copied, or the next steps would be written into the state.
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
+
+    def _result(self) -> dict[str, Any]:
+        noise = noise_state(self.hardware.device)
+        return self._weights() | {"history": self.history, "noise": noise}
+
+    def _take_result(self, result: Mapping[str, Any]) -> None:
+        self._load_weights(result)
+        self.history = result["history"]
+        set_noise_state(result["noise"], self.hardware.device)
+
+    def _position(self) -> dict[str, Any]:
+        """Return all that a training needs to go on from this step."""
+        state = self._result() | {"optimiser": self.optimiser.state_dict(), "good": self.good}
+        return state | {name: getattr(self, name) for name in POSITION}
+
+    def _go_on(self, position: Mapping[str, Any]) -> None:
+        self._take_result(position)
+        self._restore(position)
+        self.good = position["good"]
+        for name in POSITION:
+            setattr(self, name, position[name])
+        device = self.hardware.device
+        self.totals = {name: total.to(device) for name, total in self.totals.items()}
 
 
 def _fabric(hardware: Hardware) -> "Fabric":
@@ -250,19 +392,6 @@ def _fabric(hardware: Hardware) -> "Fabric":
     index = hardware.device.index
     devices = 1 if index is None or kind == "cpu" else [index]
     return Fabric(accelerator=kind, devices=devices, plugins=[plugin])
-
-
-class _State:
-    """A copy of model and optimiser, to step back to."""
-
-    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, epoch: int = 0) -> None:
-        self.epoch = epoch
-        self.weights = {name: value.clone() for name, value in model.state_dict().items()}
-        self.optimiser = copy.deepcopy(optimiser.state_dict())
-
-    def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        model.load_state_dict(self.weights)
-        optimiser.load_state_dict(copy.deepcopy(self.optimiser))
 
 
 def _where_it_broke(means: Mapping[str, float], stage: Stage, epoch: int) -> str:

@@ -7,12 +7,14 @@ builds its model and says in which stages it is trained.
 import copy
 import inspect
 import math
+import numbers
 import re
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
@@ -28,7 +30,16 @@ from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from deepmixture import checks, data, engine, likelihoods, nets, presets
+from deepmixture import __version__, checks, data, engine, likelihoods, nets, presets
+from deepmixture.checkpoint import (
+    Journal,
+    Step,
+    Unsaved,
+    described,
+    fingerprint,
+    read_identity,
+    remember,
+)
 from deepmixture.likelihoods import UNIT_INTERVAL, Likelihood
 from deepmixture.models.contract import LatentMixture
 from deepmixture.priors import Mixture
@@ -36,6 +47,7 @@ from deepmixture.progress import Callback, Silent
 
 Array = NDArray[Any]
 E = TypeVar("E", bound="LatentMixtureEstimator")
+T = TypeVar("T")
 
 
 @dataclass(eq=False, repr=False)
@@ -185,7 +197,15 @@ class LatentMixtureEstimator(
 
     # ------------------------------------------------------------------------------------ fit
 
-    def fit(self, X: object, y: object = None, *, callback: Callback | None = None) -> Self:
+    def fit(
+        self,
+        X: object,
+        y: object = None,
+        *,
+        callback: Callback | None = None,
+        resume_from: str | PathLike[str] | None = None,
+        checkpoint_every: float = 60.0,
+    ) -> Self:
         """Find the clusters of X.
 
         Parameters
@@ -196,6 +216,14 @@ class LatentMixtureEstimator(
             Present for scikit-learn's conventions. No label is ever used.
         callback : Callback, optional
             Told of every epoch, and asked after every step whether to stop.
+        resume_from : str or path, optional
+            A folder of checkpoints. They are kept there while the fit goes on, and a fit with the
+            same data and parameters that finds some there, because it was killed or stopped, goes
+            on from them: on one machine to the same bits as one that was not. A new or empty
+            folder begins a fit. Without it no checkpoint is written.
+        checkpoint_every : float, default=60.0
+            Seconds from one checkpoint to the next within a stage; the end of a stage writes one
+            in any case, 0 writes one at every step.
 
         Returns
         -------
@@ -204,14 +232,18 @@ class LatentMixtureEstimator(
         Raises
         ------
         ValueError, TypeError
-            If X or a parameter cannot be used; the message says which and why.
+            If X or a parameter cannot be used; the message says which and why. If the checkpoints
+            are those of a fit of other data or parameters.
+        OSError
+            If a checkpoint cannot be written; the message names the last good one.
         TrainingDiverged
             If the loss becomes NaN or infinite.
         """
         checks.check_parameters(self)
+        checks.check_seconds("checkpoint_every", checkpoint_every)
         before = dict(self.__dict__)
         try:
-            self._fit(X, callback)
+            self._fit(X, callback, resume_from, checkpoint_every)
         except BaseException:
             # An estimator that was fitted before is not left half way between two fits.
             self.__dict__.clear()
@@ -219,7 +251,13 @@ class LatentMixtureEstimator(
             raise
         return self
 
-    def _fit(self, X: object, callback: Callback | None) -> None:
+    def _fit(
+        self,
+        X: object,
+        callback: Callback | None,
+        resume_from: str | PathLike[str] | None,
+        checkpoint_every: float,
+    ) -> None:
         rows = self._open(X, reset=True)
         checks.check_rows(rows, 2 if self.n_clusters == "auto" else self.n_clusters)
         # Where the number is to be found, the model is built for two before it is.
@@ -241,6 +279,9 @@ class LatentMixtureEstimator(
         x = torch.from_numpy(self.scaling_.transform(rows.values))
         if self.likelihood_ in UNIT_INTERVAL:
             checks.check_unit_interval(x, self.scaling_.method, self.likelihood_)
+        self._journal = None
+        if resume_from is not None:
+            self._journal = self._open_journal(resume_from, checkpoint_every, x)
         x = x.to(self.hardware_.device)
         cuda = [self.hardware_.device] if self.hardware_.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
@@ -251,7 +292,7 @@ class LatentMixtureEstimator(
                 self._train(x)
             finally:
                 self._callback.close()
-                del self._callback
+                del self._callback, self._journal
         self.n_iter_ = max(1, len(self.history_))
         self.model_.requires_grad_(False).eval()
         self.decisions_ = self._describe(rows, why)
@@ -282,6 +323,41 @@ class LatentMixtureEstimator(
 
         return Bar()
 
+    def _open_journal(self, path: str | PathLike[str], every: float, x: Tensor) -> Journal:
+        """Open the folder of checkpoints; take the seed of the fit there if none was given."""
+        settings = {name: described(value) for name, value in self.get_params(deep=False).items()}
+        del settings["verbose"]
+        began = read_identity(Path(path))
+        if began is not None and not isinstance(self.random_state, numbers.Integral):
+            self.seed_ = int(began["identity"].get("seed", self.seed_))
+        rows = {"rows": list(x.shape), "values": fingerprint(x)}
+        identity = {"model": self.name, "seed": self.seed_, **settings, **rows}
+        circumstances = {
+            "deepmixture": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "hardware": str(self.hardware_),
+            "threads": torch.get_num_threads(),
+        }
+        return Journal(path, identity, circumstances, every)
+
+    def _step(self, name: str) -> Step | Unsaved:
+        """Return the next step of the fit; after an interruption there is none to keep."""
+        if self._journal is None or self.interrupted_:
+            return engine.NOT_SAVED
+        return self._journal.step(name)
+
+    def _remember(self, name: str, compute: Callable[[], T]) -> T:
+        """Return what a step computes, or what it computed before the fit was killed."""
+        device = self.hardware_.device
+
+        def with_noise() -> tuple[T, dict[str, Tensor]]:
+            return compute(), engine.noise_state(device)
+
+        result, noise = remember(self._step(name), with_noise)
+        engine.set_noise_state(noise, device)
+        return result
+
     def _run_stage(self, model: nn.Module, tensors: Sequence[Tensor], stage: engine.Stage) -> None:
         if self.interrupted_ or stage.epochs == 0:
             return
@@ -292,6 +368,7 @@ class LatentMixtureEstimator(
             self.hardware_,
             self.seed_,
             self._callback,
+            self._step(stage.name),
         )
         self.history_ += records
         self.timings_[stage.name] = sum(float(record["seconds"]) for record in records)

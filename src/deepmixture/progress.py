@@ -24,8 +24,8 @@ _BESIDE_TERMS = 62
 class Callback(Protocol):
     """What the training loop calls while it runs."""
 
-    def begin(self, stage: str, epochs: int, steps: int) -> None:
-        """Announce a stage of `epochs` epochs with `steps` steps each."""
+    def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
+        """Announce a stage of `epochs` epochs with `steps` steps each, `done` of which are."""
 
     def step(self) -> bool:
         """Count one step; True asks the loop to stop cleanly now."""
@@ -40,7 +40,7 @@ class Callback(Protocol):
 class Silent:
     """Say nothing and never stop."""
 
-    def begin(self, stage: str, epochs: int, steps: int) -> None:
+    def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
         pass
 
     def step(self) -> bool:
@@ -78,7 +78,7 @@ class Bar:
         self._epochs = 0
         self._last: Mapping[str, object] | None = None
 
-    def begin(self, stage: str, epochs: int, steps: int) -> None:
+    def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
         """Open a new line of the bar for a stage."""
         if self._progress is not None and self._task is not None and self._last is None:
             # A stage without steps, such as a start, is over when the next one begins.
@@ -90,7 +90,7 @@ class Bar:
                 self._progress = _rich_progress(self._console)
                 self._progress.start()
             self._task = self._progress.add_task(
-                stage, total=epochs * steps or None, epoch="", terms=""
+                stage, total=epochs * steps or None, completed=done, epoch="", terms=""
             )
 
     def step(self) -> bool:
@@ -166,8 +166,8 @@ class StopOnSignal:
             self._previous = None
         self._callback.close()
 
-    def begin(self, stage: str, epochs: int, steps: int) -> None:
-        self._callback.begin(stage, epochs, steps)
+    def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
+        self._callback.begin(stage, epochs, steps, done)
 
     def step(self) -> bool:
         """Pass on; True once Ctrl-C was pressed."""

@@ -6,6 +6,7 @@
 `run.json`              settings, versions, seed, timings, source and decisions
 `model/`                the fitted estimator, for `deepmixture.load`
 `report.html`           the pictures
+`checkpoint/`           of a fit that is not finished: how far it has come
 ======================  ==========================================================
 """
 
@@ -16,7 +17,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,13 @@ HISTORY = "history.parquet"
 ABOUT = "run.json"
 MODEL = "model"
 REPORT = "report.html"
+CHECKPOINT = "checkpoint"
 
 FORMAT = "deepmixture run"
 FORMAT_VERSION = 1
 
 TABLE_SUFFIXES = (".parquet", ".csv")
-_OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, ".DS_Store"})
+_OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, CHECKPOINT, ".DS_Store"})
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,18 @@ def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
         if any(target.iterdir()):
             _check_replaceable(path, overwrite=overwrite)
     _check_writable(target, path)
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a fit has written its run to the folder and nothing is left to go on with."""
+    return (run / ABOUT).is_file() and not (run / CHECKPOINT).exists()
+
+
+def forget_checkpoint(run: Path) -> None:
+    """Remove the checkpoints of a fit, and its folder if it holds nothing else."""
+    shutil.rmtree(run / CHECKPOINT, ignore_errors=True)
+    with suppress(OSError):  # never with what is in it
+        run.rmdir()
 
 
 def write_folder(path: Path, fill: Callable[[Path], None], *, overwrite: bool = False) -> Path:
@@ -266,6 +280,13 @@ def _hidden_sibling(target: Path) -> Path:
 
 
 def _check_replaceable(path: Path, *, overwrite: bool) -> None:
+    if _is_unfinished(path):
+        if not overwrite:
+            raise ValueError(
+                f"the output folder {path} holds a fit that is not finished; go on with it by "
+                f"--resume {path}, choose another name, or begin anew with --overwrite"
+            )
+        return
     try:
         read_about(path)
     except ValueError:
@@ -283,6 +304,10 @@ def _check_replaceable(path: Path, *, overwrite: bool) -> None:
             f"the output folder {path} also holds {others[0]}, which deepmixture did not write; "
             "move it away or choose another name"
         )
+
+
+def _is_unfinished(path: Path) -> bool:
+    return [entry.name for entry in path.iterdir()] == [CHECKPOINT]
 
 
 def _check_writable(target: Path, path: Path) -> None:
@@ -304,7 +329,8 @@ def _publish(hidden: Path, target: Path, *, overwrite: bool) -> None:
     if not target.exists() or not any(target.iterdir()):
         hidden.replace(target)
         return
-    _check_replaceable(target, overwrite=overwrite)
+    if not _is_unfinished(target):
+        _check_replaceable(target, overwrite=overwrite)
     old = _hidden_sibling(target)
     target.replace(old)
     try:

@@ -28,6 +28,48 @@ def sgd(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimize
 OPTIMISERS = {"adam": engine.adam, "sgd": sgd}
 
 
+class Renewal:
+    """The target (N, K) of DEC, renewed in place every so many epochs until labels stay.
+
+    Parameters
+    ----------
+    target : Tensor of shape (N, K)
+    assign : callable
+        Returns log q(y|x) of all rows, (N, K).
+    every : int
+        Epochs.
+    tolerance : float
+        Share of changed labels that ends the stage.
+    """
+
+    def __init__(
+        self, target: Tensor, assign: Callable[[], Tensor], every: int, tolerance: float
+    ) -> None:
+        self.target, self.assign, self.every, self.tolerance = target, assign, every, tolerance
+        self.labels: Tensor | None = None
+        self.converged = False
+
+    def __call__(self, epoch: int) -> bool:
+        """Renew the target before this epoch; True ends the stage."""
+        if epoch % self.every:
+            return False
+        found = self.assign()
+        before, self.labels = self.labels, found.argmax(1)
+        if before is not None:
+            self.converged = float((self.labels != before).float().mean()) < self.tolerance
+        self.target.copy_(dec.target(found))
+        return self.converged
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what changes from one target to the next."""
+        return {"target": self.target, "labels": self.labels, "converged": self.converged}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Take it back."""
+        self.target.copy_(state["target"])
+        self.labels, self.converged = state["labels"], state["converged"]
+
+
 @shares_docstring
 @dataclass(eq=False, repr=False)
 class DEC(Pretrained):
@@ -127,17 +169,15 @@ class DEC(Pretrained):
             optimiser=OPTIMISERS[self.optimiser],
         )
         self._run_stage(self.model_, [x, target], stage("taking shape", held))
-        self.converged_ = False
-        renew = self._renew(x, target)
-        last = stage("sharpening", epochs - held, before_epoch=renew)
+        renewal = self._renewal(x, target)
+        last = stage("sharpening", epochs - held, before_epoch=renewal, memory=renewal)
         self._run_stage(self.model_, [x, target], last)
+        self.converged_ = renewal.converged
         self.model_.eval()
         self.model_.assignment.shares.copy_(self._log_q_y(x).exp().mean(0))
 
-    def _renew(self, x: Tensor, target: Tensor) -> Callable[[int], bool]:
+    def _renewal(self, x: Tensor, target: Tensor) -> "Renewal":
         """Return what renews the target (N, K) in place before an epoch, or ends the stage."""
-        every = max(1, round(self.update_steps / math.ceil(len(x) / self.batch_size)))
-        labels: Tensor | None = None
 
         def log_q_y(part: Tensor) -> Tensor:
             # In the precision of the training, whose own assignments the target sharpens.
@@ -146,19 +186,12 @@ class DEC(Pretrained):
                 log_q: Tensor = self.model_.log_q_y(part)
             return log_q
 
-        def before_epoch(epoch: int) -> bool:
-            nonlocal labels
-            if epoch % every:
-                return False
+        def assign() -> Tensor:
             self.model_.eval()
-            found = self._evaluate(log_q_y, x)
-            before, labels = labels, found.argmax(1)
-            if before is not None:
-                self.converged_ = float((labels != before).float().mean()) < self.tolerance
-            target.copy_(dec.target(found))
-            return self.converged_
+            return self._evaluate(log_q_y, x)
 
-        return before_epoch
+        every = max(1, round(self.update_steps / math.ceil(len(x) / self.batch_size)))
+        return Renewal(target, assign, every, self.tolerance)
 
     def _describe(self, rows: data.Rows, why: str) -> list[str]:
         ended = "Ended by its number of epochs, while labels still changed."

@@ -291,17 +291,25 @@ callable, default="auto"
         if not isinstance(self.start, str):
             return checks.check_responsibilities(self.start, n_rows, self.n_clusters_)
         seed = engine.derive_seed(self.seed_, "start", len(self.history_))
-        with config_context(array_api_dispatch=False):
-            find = STARTS[self.start]
-            # Of few rows a mixture costs little, and the right one is found more rarely.
-            trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // n_rows))
-            return find(space, self.n_clusters_, seed, trials, begin).responsibilities
+        find = STARTS[self.start]
+        # Of few rows a mixture costs little, and the right one is found more rarely.
+        trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // n_rows))
+
+        def compute() -> NDArray[np.float64]:
+            with config_context(array_api_dispatch=False):
+                return find(space, self.n_clusters_, seed, trials, begin).responsibilities
+
+        return self._remember("start", compute)
 
     def _find_number(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
         """Find the number of clusters and the responsibilities (N, K) that begin with it."""
         seed = engine.derive_seed(self.seed_, "number")
-        with config_context(array_api_dispatch=False):
-            responsibilities, self.merges_ = selection.find_number(space, seed)
+
+        def compute() -> tuple[NDArray[np.float64], list[selection.Merge]]:
+            with config_context(array_api_dispatch=False):
+                return selection.find_number(space, seed)
+
+        responsibilities, self.merges_ = self._remember("number of clusters", compute)
         self.n_clusters_ = responsibilities.shape[1]
         trained = self.model_.state_dict()
         self._build()

@@ -114,7 +114,8 @@ class LTVAE(Pretrained):
         # The start has seen every row once, and so has the tree before its first step.
         self.model_.steps_taken = len(x) / self.batch_size
         rate = schedules.constant(self.learning_rate)
-        first = engine.Stage("taking shape", held, rate, self.batch_size)
+        memory = TreeMemory(self.model_)
+        first = engine.Stage("taking shape", held, rate, self.batch_size, memory=memory)
         self._run_stage(ltvae.HeldLTVAE(self.model_), [x, held_at.to(x.device)], first)
 
         def search_again(epoch: int) -> bool:
@@ -125,7 +126,12 @@ class LTVAE(Pretrained):
         # Let go at full rate, and the first noisy steps undo part of the start.
         rate = schedules.cosine(0.3 * self.learning_rate, 0.003 * self.learning_rate)
         second = engine.Stage(
-            "evidence", epochs - held, rate, self.batch_size, before_epoch=search_again
+            "evidence",
+            epochs - held,
+            rate,
+            self.batch_size,
+            before_epoch=search_again,
+            memory=memory,
         )
         self._run_stage(self.model_, [x], second)
         self.structure_: dict[str, Any] = as_dict(self.model_.prior.structure)
@@ -137,24 +143,32 @@ class LTVAE(Pretrained):
         structure = self._one_facet()
         others: list[Tensor] = []
         if self.facets != "one":
-            found = self._first_structure(z)
-            structure = found.structure
-            others = [log_q.exp().float() for log_q in found.facets(z.double())[1:]]
+            found, others = self._remember("search", lambda: self._first_facets(z))
+            structure = as_structure(found)
         states = (self.n_clusters_, *structure.n_states[1:])
         structure = Structure(states, structure.parents, structure.pouches)
         own = list(structure.dimensions(0))
         seed = engine.derive_seed(self.seed_, "start")
         self._callback.begin("start", 1, 1)
-        # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
-        with config_context(array_api_dispatch=False):
-            main = STARTS[self.start](
-                means[:, own].double().numpy(), self.n_clusters_, seed, self.n_init
-            )
-        r = torch.from_numpy(main.responsibilities).float()
+
+        def compute() -> Array:
+            # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
+            with config_context(array_api_dispatch=False):
+                find = STARTS[self.start]
+                latent = means[:, own].double().numpy()
+                return find(latent, self.n_clusters_, seed, self.n_init).responsibilities
+
+        r = torch.from_numpy(self._remember("start", compute)).float()
         tree = LatentTree(structure)
         tree.start(z, [r, *others], least_variance(z.numpy()))
         self.model_.prior = tree.to(x.device)
         return r
+
+    def _first_facets(self, z: Tensor) -> tuple[dict[str, Any], list[Tensor]]:
+        """Find the facets; return their structure, and what the others than the main one say."""
+        found = self._first_structure(z)
+        others = [log_q.exp().float() for log_q in found.facets(z.double())[1:]]
+        return as_dict(found.structure), others
 
     def _first_structure(self, z: Tensor) -> LatentTree:
         """Find the facets; the main one is the root."""
@@ -238,6 +252,25 @@ class LTVAE(Pretrained):
         """The latent dimensions of each facet, the main one first."""
         structure = as_structure(self.structure_)
         return [structure.dimensions(facet) for facet in range(len(structure.parents))]
+
+
+class TreeMemory:
+    """What training changes of an LTVAE that is no weight: its tree, and the steps of EM."""
+
+    def __init__(self, model: ltvae.LTVAE) -> None:
+        self.model = model
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the structure of the tree and the steps that were taken."""
+        structure = as_dict(self.model.prior.structure)
+        return {"structure": structure, "steps_taken": self.model.steps_taken}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Make a tree of that structure, whose weights come with those of the model."""
+        model, structure = self.model, as_structure(state["structure"])
+        if structure != model.prior.structure:
+            model.prior = LatentTree(structure).to(model.head.mean.weight.device)
+        model.steps_taken = state["steps_taken"]
 
 
 def check_facets(facets: object, n_latent: int) -> None:

@@ -94,16 +94,20 @@ class N2D(Pretrained):
         z = latent.double().numpy()
         width = max(2, self.n_clusters_) if self.n_manifold == "auto" else self.n_manifold
         width = min(width, self.n_latent)
-        with config_context(array_api_dispatch=False):
-            few, places = starts.manifold(
-                z, self.n_clusters_, width, seed, rng, self.n_embedded, self.n_neighbors
-            )
-            rows = places if len(few) else z
-            mixture = starts.most_informative(rows, self.n_clusters_, rng, self.n_init)
+
+        def compute() -> tuple[NDArray[Any], ...]:
+            with config_context(array_api_dispatch=False):
+                few, places = starts.manifold(
+                    z, self.n_clusters_, width, seed, rng, self.n_embedded, self.n_neighbors
+                )
+                rows = places if len(few) else z
+                mixture = starts.most_informative(rows, self.n_clusters_, rng, self.n_init)
+            return few, rows, mixture.weights_, mixture.means_, mixture.covariances_
+
+        few, rows, *parts = self._remember("manifold", compute)
         self.n_embedded_, self.n_manifold_ = len(few), rows.shape[1]
         self.model_.manifold.start(latent[few], torch.from_numpy(rows[: len(few)]).float())
         self.model_.prior = FullMixture(self.n_clusters_, self.n_manifold_)
-        parts = (mixture.weights_, mixture.means_, mixture.covariances_)
         self.model_.prior.start(*(torch.from_numpy(part).float() for part in parts))
         self.timings_["manifold"] = time.perf_counter() - began
 

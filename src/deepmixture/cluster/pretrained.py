@@ -1,7 +1,7 @@
 """What the estimators share that start from a representation of their own."""
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -89,9 +89,13 @@ class Pretrained(LatentMixtureEstimator):
         latent = self._evaluate(self.model_.latent, x).double().numpy()
         seed = engine.derive_seed(self.seed_, "start")
         self._callback.begin("start", 1, 1)
-        # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
-        with config_context(array_api_dispatch=False):
-            return find(latent, self.n_clusters_, seed, self.n_init)
+
+        def compute() -> dict[str, Any]:
+            # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
+            with config_context(array_api_dispatch=False):
+                return vars(find(latent, self.n_clusters_, seed, self.n_init))
+
+        return starts.Start(**self._remember("start", compute))
 
     def _start_prior(self, start: starts.Start) -> None:
         """Start the diagonal mixture of `model_` at the weights, means and scales of a start."""

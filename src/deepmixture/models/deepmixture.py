@@ -85,8 +85,17 @@ class Responsibilities(nn.Module):
     def see(self, rows: Tensor, q_y: Tensor) -> None:
         """Take note of q(y|T x), shape (B, K)."""
         memory = self.memory if self.knows else 0.0
-        q_y = torch.where(q_y.isfinite(), q_y, self.seen[rows])  # a step that will be taken back
         self.seen[rows] = memory * self.seen[rows] + (1.0 - memory) * q_y
+
+    def get_extra_state(self) -> tuple[Tensor, Tensor | None]:
+        """Return what changes in training, for a checkpoint."""
+        return self.seen, self.log_confusion
+
+    def set_extra_state(self, state: tuple[Tensor, Tensor | None]) -> None:
+        """Take back what `get_extra_state` returned."""
+        seen, log_confusion = state
+        self.seen.copy_(seen)
+        self.log_confusion = None if log_confusion is None else log_confusion.to(self.seen)
 
     def learn_confusion(self) -> None:
         """Set A to its most probable value, with one imagined row in every entry."""
