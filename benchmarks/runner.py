@@ -108,7 +108,7 @@ def run_one(
     facts["wall_seconds"] = time.perf_counter() - began + saved[0]
     if failed:
         return {**facts, "failed": failed, **circumstances()}
-    if keep is not None:
+    if keep is not None and hasattr(estimator, "save"):  # baselines on raw rows have none
         estimator.save(keep)
 
     classes = load_classes(settings)
