@@ -18,9 +18,9 @@ from torch.distributions import (
 )
 
 from deepmixture import GMGAN, load
+from deepmixture.latent_source import LatentSource
 from deepmixture.likelihoods import Bernoulli, Gaussian, Likelihood
 from deepmixture.models import gmgan
-from deepmixture.models.gmgan import LatentSource
 from deepmixture.nets import NormalHead
 
 N_CLUSTERS, N_LATENT, N_FEATURES, N_ROWS = 3, 2, 4, 6

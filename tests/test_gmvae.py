@@ -23,8 +23,9 @@ import deepmixture
 from deepmixture.densities import normal_divergence
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Bernoulli, Gaussian, Likelihood
-from deepmixture.models.gmvae import GMVAE, HeldGMVAE, NoiseMixture
+from deepmixture.models.gmvae import GMVAE, HeldGMVAE
 from deepmixture.nets import NormalHead
+from deepmixture.noise_mixture import NoiseMixture
 
 Make = Callable[..., LatentMixtureEstimator]
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from deepmixture import engine, schedules
 from deepmixture.cluster.pretrained import STARTS, Pretrained, full
 from deepmixture.estimator import shares_docstring
+from deepmixture.latent_source import LatentSource
 from deepmixture.models import gmgan
 
 NO_DENSITY = "a generative adversarial network draws rows, it has no density to score them by"
@@ -89,7 +90,7 @@ class GMGAN(Pretrained):
 
     def _build(self) -> None:
         encoder, head, decoder, likelihood = self._networks()
-        prior = gmgan.LatentSource(
+        prior = LatentSource(
             self.n_clusters_,
             self.n_latent,
             self.mean_range,

@@ -12,6 +12,7 @@ from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.estimator import shares_docstring
 from deepmixture.models import gmvae
 from deepmixture.nets import NormalHead
+from deepmixture.noise_mixture import NoiseMixture
 
 
 @shares_docstring
@@ -89,7 +90,7 @@ class GMVAE(Pretrained):
         # q(w|x) starts as wide as p(w): noise that nothing has asked for costs nothing.
         noise_head = NormalHead(head.mean.in_features, self.n_noise, initial_log_scale=0.0)
         sizes = (self.n_clusters_, self.n_latent, self.n_noise, self.prior_width)
-        prior = gmvae.NoiseMixture(*sizes, learn_weights=self.learn_weights)
+        prior = NoiseMixture(*sizes, learn_weights=self.learn_weights)
         options = (self.n_samples, self.min_information)
         parts = (encoder, head, noise_head, decoder, likelihood, prior)
         self.model_ = gmvae.GMVAE(*parts, *options)
