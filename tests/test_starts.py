@@ -181,3 +181,19 @@ def test_a_small_cluster_is_found_beside_one_a_hundred_times_its_size(
     labels = find(x, 2, seed=1).responsibilities.argmax(1)
     assert (labels == labels[-1]).sum() == 20
     np.testing.assert_array_equal(labels == labels[-1], small)
+
+
+def test_few_rows_are_embedded_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One embedding is an accident: the mixture kept is the best of several."""
+    rows = np.random.default_rng(0).normal(size=(60, 3)) + 20.0 * np.eye(3)[np.arange(60) % 3]
+    accidents = iter([0.0, 1.0, 0.0, 0.0, 0.0])
+
+    def umap(latent: np.ndarray, n_components: int, *_: object, **__: object) -> np.ndarray:
+        noise = np.random.default_rng(1).normal(size=(len(latent), n_components))
+        return latent[:, :n_components] if next(accidents) else noise
+
+    monkeypatch.setattr(starts, "umap", umap)
+    start = starts.neighbour_graph(rows, 3, seed=0, n_init=5)
+    assert next(accidents, None) is None
+    found = start.responsibilities.argmax(1)
+    assert all(len(set(found[k::3])) == 1 for k in range(3))

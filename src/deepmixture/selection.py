@@ -72,7 +72,7 @@ def find_number(space: NDArray[np.float64], seed: int) -> tuple[Responsibilities
     few, places = starts.manifold(space, most, min(10, space.shape[1]), seed, rng)
     if not len(few):
         few, places = np.arange(len(space)), space
-    mixture = starts.most_informative(places, most, rng, 1)
+    mixture = starts.most_informative(starts.trials(places, most, rng, 1)).mixture
     parts = mixture.predict_proba(places)
     parts = parts[:, np.bincount(parts.argmax(1), minlength=most) > 0]
     parts /= parts.sum(1, keepdims=True)

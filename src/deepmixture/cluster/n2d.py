@@ -101,7 +101,8 @@ class N2D(Pretrained):
                     z, self.n_clusters_, width, seed, rng, self.n_embedded, self.n_neighbors
                 )
                 rows = places if len(few) else z
-                mixture = starts.most_informative(rows, self.n_clusters_, rng, self.n_init)
+                found = starts.trials(rows, self.n_clusters_, rng, self.n_init)
+                mixture = starts.most_informative(found).mixture
             return few, rows, mixture.weights_, mixture.means_, mixture.covariances_
 
         few, rows, *parts = self._remember("manifold", compute)
