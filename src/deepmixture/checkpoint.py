@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture import __version__
+from deepmixture.batches import Rows, in_blocks
 
 FORMAT = "deepmixture checkpoint"
 FORMAT_VERSION = 1
@@ -205,11 +206,14 @@ def has_checkpoint(path: Path) -> bool:
     return (path / IDENTITY).is_file() and any(path.glob("*.safetensors"))
 
 
-def fingerprint(values: Tensor | np.ndarray) -> str:
+def fingerprint(values: Rows | np.ndarray) -> str:
     """Return the SHA-256 of shape, type and bytes of an array."""
-    array = np.ascontiguousarray(values.cpu().numpy() if isinstance(values, Tensor) else values)
-    digest = hashlib.sha256(f"{array.shape} {array.dtype}".encode())
-    digest.update(array.data.cast("B") if array.size else b"")
+    digest = hashlib.sha256(str(tuple(values.shape)).encode())
+    blocks = [values] if isinstance(values, np.ndarray) else in_blocks(values)
+    for block in blocks:
+        array = np.ascontiguousarray(block.cpu().numpy() if isinstance(block, Tensor) else block)
+        digest.update(str(array.dtype).encode())
+        digest.update(array.data.cast("B") if array.size else b"")
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture import data, gradients, likelihoods, nets
+from deepmixture.batches import Rows, in_blocks
 
 if TYPE_CHECKING:
     from deepmixture.estimator import LatentMixtureEstimator
@@ -62,6 +63,7 @@ AUTOMATIC = (
 POSITIVE = (
     "learning_rate",
     "likelihood_scale",
+    "memory_limit",
     "clustering_rate",
     "mean_range",
     "latent_scale",
@@ -178,9 +180,10 @@ def choose_kind(kind: str, rows: data.Rows) -> tuple[data.Kind, str]:
     return data.decide_kind(rows) if kind == "auto" else (cast(data.Kind, kind), "as given")
 
 
-def check_unit_interval(x: Tensor, method: str, likelihood: str) -> None:
+def check_unit_interval(x: Rows, method: str, likelihood: str) -> None:
     """Refuse values that the likelihood cannot take."""
-    least, most = float(x.min()), float(x.max())
+    ranges = [(float(block.min()), float(block.max())) for block in in_blocks(x)]
+    least, most = min(low for low, _ in ranges), max(high for _, high in ranges)
     if least < 0.0 or most > 1.0:
         raise ValueError(
             f"likelihood={likelihood!r} takes values in [0, 1]; X after scaling={method!r} goes "

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepmixture.batches import Rows, in_blocks, shuffled
 from deepmixture.checkpoint import Step, Unsaved
 from deepmixture.progress import Callback
 from deepmixture.schedules import Schedule
@@ -170,7 +171,7 @@ def set_noise_state(states: Mapping[str, Tensor], device: torch.device) -> None:
 
 def train(
     model: nn.Module,
-    tensors: Sequence[Tensor],
+    tensors: Sequence[Rows],
     stage: Stage,
     hardware: Hardware,
     seed: int,
@@ -183,8 +184,8 @@ def train(
     ----------
     model : nn.Module
         Called as `model(*batch, knobs)`; returns the loss and its named terms.
-    tensors : sequence of Tensor
-        Each with N rows, on the device; a batch takes the same rows of each.
+    tensors : sequence of Tensor or OnDisk
+        Each with N rows, tensors on the device; a batch takes the same rows of each.
     stage : Stage
     hardware : Hardware
     seed : int
@@ -219,7 +220,7 @@ class _Training:
     def __init__(
         self,
         model: nn.Module,
-        tensors: Sequence[Tensor],
+        tensors: Sequence[Rows],
         stage: Stage,
         hardware: Hardware,
         seed: int,
@@ -277,10 +278,8 @@ class _Training:
         if self.done == 0:
             self.totals = {}
             seed_noise(epoch_seed, self.hardware.device)
-        order = torch.Generator().manual_seed(epoch_seed)
-        index = torch.randperm(len(self.tensors[0]), generator=order).to(self.hardware.device)
-        # Splitting evenly leaves no last batch of a few rows with a gradient of noise.
-        for rows in index.tensor_split(self.n_steps)[self.done :]:
+        device = self.hardware.device
+        for batch in shuffled(self.tensors, self.n_steps, epoch_seed, device, self.done):
             rate = self._rate(self.done)
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -288,7 +287,7 @@ class _Training:
                 knobs[name].fill_(schedule(self._progress(self.done)))
             # Fabric's wrappers of model, backward and optimiser cost two milliseconds a step.
             with fabric.autocast():
-                loss, terms = self.model(*(tensor[rows] for tensor in self.tensors), knobs)
+                loss, terms = self.model(*batch, knobs)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -406,7 +405,7 @@ def _where_it_broke(means: Mapping[str, float], stage: Stage, epoch: int) -> str
 
 @torch.inference_mode()
 def evaluate(
-    function: Callable[[Tensor], Tensor], rows: Tensor, hardware: Hardware, chunk: int = CHUNK
+    function: Callable[[Tensor], Tensor], rows: Rows, hardware: Hardware, chunk: int = CHUNK
 ) -> Tensor:
     """Apply `function` to rows (N, ...) in chunks and return the results (N, ...) on the CPU.
 
@@ -415,9 +414,10 @@ def evaluate(
     rows came with it.
     """
     results = []
-    for start in range(0, len(rows), chunk):
-        part = rows[start : start + chunk].to(hardware.device)
-        filled = torch.zeros(chunk, *rows.shape[1:], dtype=rows.dtype, device=hardware.device)
-        filled[: len(part)] = part
-        results.append(function(filled)[: len(part)].cpu())
+    for block in in_blocks(rows):
+        for start in range(0, len(block), chunk):
+            part = block[start : start + chunk].to(hardware.device)
+            filled = torch.zeros(chunk, *part.shape[1:], dtype=part.dtype, device=part.device)
+            filled[: len(part)] = part
+            results.append(function(filled)[: len(part)].cpu())
     return torch.cat(results)

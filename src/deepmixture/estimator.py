@@ -31,6 +31,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from deepmixture import __version__, checks, data, engine, likelihoods, nets, presets
+from deepmixture.batches import OnDisk, Rows, in_blocks
 from deepmixture.checkpoint import (
     Journal,
     Step,
@@ -48,6 +49,7 @@ from deepmixture.progress import Callback, Silent
 Array = NDArray[Any]
 E = TypeVar("E", bound="LatentMixtureEstimator")
 T = TypeVar("T")
+MOST_FOR_START = 200_000
 
 
 @dataclass(eq=False, repr=False)
@@ -101,6 +103,10 @@ class LatentMixtureEstimator(
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Automatically bfloat16 where the processor
         multiplies it natively. Losses and densities are always float32.
+    memory_limit : float, default=2.0
+        Gigabytes of scaled rows that are held in memory. More are kept in a scratch file in the
+        folder for temporary files, and read in shuffled blocks; starts, and the stages that hold
+        them, then see a random 200,000 of the rows.
     random_state : int, RandomState or None, default=None
         The same integer on the same machine, with as many threads, gives the same labels, to the
         bit.
@@ -153,6 +159,7 @@ class LatentMixtureEstimator(
     n_init: int = 20
     device: str = "auto"
     precision: str = "auto"
+    memory_limit: float = 2.0
     random_state: int | np.random.RandomState | None = None
     verbose: bool = False
 
@@ -181,7 +188,7 @@ class LatentMixtureEstimator(
         """Make `model_` for the fitted facts (`n_features_in_`, `kind_`, `image_shape_`)."""
 
     @abstractmethod
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         """Train `model_` on scaled rows (N, F) by `_run_stage`."""
 
     # ------------------------------------------------------------------- what a model can not
@@ -276,13 +283,11 @@ class LatentMixtureEstimator(
         self.interrupted_ = False
         self._callback = callback or self._default_callback()
 
-        x = torch.from_numpy(self.scaling_.transform(rows.values))
-        if self.likelihood_ in UNIT_INTERVAL:
-            checks.check_unit_interval(x, self.scaling_.method, self.likelihood_)
+        x = self._scale(rows)
         self._journal = None
         if resume_from is not None:
             self._journal = self._open_journal(resume_from, checkpoint_every, x)
-        x = x.to(self.hardware_.device)
+        x = x.to(self.hardware_.device) if isinstance(x, Tensor) else x
         cuda = [self.hardware_.device] if self.hardware_.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             engine.seed_noise(engine.derive_seed(self.seed_, "weights"), self.hardware_.device)
@@ -323,7 +328,7 @@ class LatentMixtureEstimator(
 
         return Bar()
 
-    def _open_journal(self, path: str | PathLike[str], every: float, x: Tensor) -> Journal:
+    def _open_journal(self, path: str | PathLike[str], every: float, x: Rows) -> Journal:
         """Open the folder of checkpoints; take the seed of the fit there if none was given."""
         settings = {name: described(value) for name, value in self.get_params(deep=False).items()}
         del settings["verbose"]
@@ -358,7 +363,7 @@ class LatentMixtureEstimator(
         engine.set_noise_state(noise, device)
         return result
 
-    def _run_stage(self, model: nn.Module, tensors: Sequence[Tensor], stage: engine.Stage) -> None:
+    def _run_stage(self, model: nn.Module, tensors: Sequence[Rows], stage: engine.Stage) -> None:
         if self.interrupted_ or stage.epochs == 0:
             return
         records, self.interrupted_ = engine.train(
@@ -373,10 +378,10 @@ class LatentMixtureEstimator(
         self.history_ += records
         self.timings_[stage.name] = sum(float(record["seconds"]) for record in records)
 
-    def _finish(self, x: Tensor) -> None:
+    def _finish(self, x: Rows) -> None:
         """Order the clusters by size and label the training rows."""
         began = time.perf_counter()
-        labels = self._log_q_y(x).argmax(1)
+        labels = self._labels(x)
         sizes = labels.bincount(minlength=self.n_clusters_)
         order = sizes.argsort(descending=True, stable=True)
         self._reorder(order)
@@ -402,7 +407,16 @@ class LatentMixtureEstimator(
             f"Scaling: {self.scaling_.describe()}.",
             f"Likelihood: {self.likelihood_}. Network: {self.network_}.",
             f"Trained on {self.hardware_}.",
+            *self._where(rows),
             *self._stepped_back(),
+        ]
+
+    def _where(self, rows: data.Rows) -> list[str]:
+        if self._fits(rows):
+            return []
+        return [
+            f"More than {self.memory_limit:g} gigabytes of rows: they were read from a scratch "
+            f"file, and the start was found on {min(MOST_FOR_START, len(rows)):,} of them."
         ]
 
     def _stepped_back(self) -> list[str]:
@@ -470,28 +484,47 @@ class LatentMixtureEstimator(
         prior: Mixture = self.model_.prior
         return prior
 
-    def _log_q_y(self, x: Tensor) -> Tensor:
+    def _log_q_y(self, x: Rows) -> Tensor:
         return self._evaluate(self.model_.log_q_y, x)
 
-    def _evaluate(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def _labels(self, x: Rows) -> Tensor:
+        return torch.cat([self._log_q_y(block).argmax(1) for block in in_blocks(x)])
+
+    def _evaluate(self, function: Callable[[Tensor], Tensor], x: Rows) -> Tensor:
         self.model_.to(self.hardware_.device)
         return engine.evaluate(function, x, self.hardware_)
 
-    def _scaled(self, X: object) -> Tensor:
+    def _scaled(self, X: object) -> Rows:
         check_is_fitted(self)
         return self._scale(self._open(X, reset=False))
 
-    def _scale(self, rows: data.Rows) -> Tensor:
-        x = torch.from_numpy(self.scaling_.transform(rows.values))
+    def _scale(self, rows: data.Rows) -> Rows:
+        """Return the scaled rows (N, F), in memory or, where they are too many, on disk."""
+        # A pixel brighter than any seen in training is as bright as can be.
+        clip = self.likelihood_ in UNIT_INTERVAL and self.scaling_.method == "unit"
+        x: Rows
+        if self._fits(rows):
+            x = torch.from_numpy(self.scaling_.transform(rows.values, clip))
+        else:
+            scaled = self.scaling_.transform_on_disk(rows.values, clip)
+            x = OnDisk(scaled, self.hardware_.device)
         if self.likelihood_ in UNIT_INTERVAL:
-            # A pixel brighter than any seen in training is as bright as can be.
-            x = x.clamp(0.0, 1.0) if self.scaling_.method == "unit" else x
             checks.check_unit_interval(x, self.scaling_.method, self.likelihood_)
         return x
 
+    def _fits(self, rows: data.Rows) -> bool:
+        return 4 * rows.values.size <= 1e9 * self.memory_limit
+
+    def _few(self, x: Rows) -> Tensor:
+        """Return the rows that a start is found on: all, or a sample of rows on disk."""
+        if isinstance(x, Tensor):
+            return x
+        seed = engine.derive_seed(self.seed_, "sample")
+        return x.sample(MOST_FOR_START, seed).to(self.hardware_.device)
+
     def predict(self, X: object) -> Array:
         """Return the most probable cluster of each row, shape (N,)."""
-        return self._log_q_y(self._scaled(X)).argmax(1).numpy()
+        return self._labels(self._scaled(X)).numpy()
 
     def predict_proba(self, X: object) -> Array:
         """Return the responsibilities q(y|x), shape (N, K), each row summing to one."""

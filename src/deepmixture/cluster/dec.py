@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepmixture import data, engine, schedules
+from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.estimator import shares_docstring
 from deepmixture.models import dec
@@ -151,8 +152,9 @@ class DEC(Pretrained):
         assignment = dec.StudentAssignment(self.n_clusters_, self.n_latent)
         self.model_ = dec.DEC(*self._networks(), assignment, self.reconstruction_weight)
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         self._pretrain(x, self.pretraining)
+        x = self._few(x)  # the target has K numbers a row
         start = self._start(x, STARTS[self.start])
         device = self.hardware_.device
         self.model_.assignment.start(torch.from_numpy(start.means).float().to(device))

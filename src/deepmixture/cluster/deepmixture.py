@@ -23,6 +23,7 @@ from deepmixture import (
     selection,
     starts,
 )
+from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.embedding import neighbours
 from deepmixture.estimator import shares_docstring
@@ -158,8 +159,14 @@ callable, default="auto"
     def _automatic_network(self) -> str:
         return presets.network_for_representation(self.kind_, self._image_sides())
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         self._check(len(x))
+        few = self._few(x)
+        if len(few) < len(x) and not isinstance(self.start, str):
+            raise ValueError(
+                f"a given start has a label for each of {len(x):,} rows, which are too many for "
+                f"memory_limit={self.memory_limit} gigabytes: raise it, or take start='graph'"
+            )
         seed = self.seed_
         runs: list[Run] = []
         for number in range(self.n_init):
@@ -170,9 +177,9 @@ callable, default="auto"
                 engine.seed_noise(engine.derive_seed(self.seed_, "weights"), x.device)
                 self._build()
                 self.history_, self.timings_ = [], {}
-            self._train_once(x)
+            self._train_once(x, few)
             kept = (self.model_, self.history_, self.timings_, self.merges_)
-            runs.append(Run(self.seed_, self._q_y(x), *kept))
+            runs.append(Run(self.seed_, self._q_y(few), *kept))
             if self.interrupted_:
                 break
         self.seed_ = seed
@@ -190,7 +197,7 @@ callable, default="auto"
             }
             for number, (run, agreement) in enumerate(zip(runs, agreements, strict=True))
         ]
-        self.disagreement_ = self._disagreement(x)
+        self.disagreement_ = self._disagreement(few)
 
     def _check(self, n_rows: int) -> None:
         """Refuse before any training what cannot be used with these rows."""
@@ -208,23 +215,25 @@ callable, default="auto"
 
     # ------------------------------------------------------------------------------ the stages
 
-    def _train_once(self, x: Tensor) -> None:
-        """Train `model_` through all stages."""
+    def _train_once(self, x: Rows, few: Tensor) -> None:
+        """Train `model_` through all stages; from the start on, on `few` of the rows."""
         self.model_.to(x.device)
         if isinstance(self.start, str) and self.start == "random":
             self._train_from_nothing(x)
             return
         self._pretrain(x, "autoencoder")
-        latent = self._evaluate(self.model_.latent, x).double().numpy()
-        rows = torch.arange(len(x), device=x.device)
-        refinement = self._refine(x, rows, self._space(x, latent), "refinement")
+        latent = self._evaluate(self.model_.latent, few).double().numpy()
+        rows = torch.arange(len(few), device=x.device)
+        refinement = self._refine(few, rows, self._space(few, latent), "refinement")
         for again in range(1, self.n_rounds if isinstance(self.start, str) else 1):
-            refinement = self._refine(x, rows, self._learned_space(x), f"refinement {again + 1}")
+            refinement = self._refine(
+                few, rows, self._learned_space(few), f"refinement {again + 1}"
+            )
 
         self._start_mixture(latent, refinement.responsibilities(rows))
-        epochs = self._epochs(self.epochs, len(x), at_least=4, steps=800)
+        epochs = self._epochs(self.epochs, len(few), at_least=4, steps=800)
         evidence = deepmixture.JointEvidence(refinement)
-        self._run_stage(evidence, [x, rows], self._stage("joint evidence", epochs, refinement))
+        self._run_stage(evidence, [few, rows], self._stage("joint evidence", epochs, refinement))
 
     def _refine(
         self, x: Tensor, rows: Tensor, space: NDArray[np.float64], name: str
@@ -258,7 +267,7 @@ callable, default="auto"
         batch = max(self.batch_size, FEWEST_ROWS_NORMALISED)
         return engine.Stage(name, epochs, rate, batch, before_epoch=learn_confusion)
 
-    def _train_from_nothing(self, x: Tensor) -> None:
+    def _train_from_nothing(self, x: Rows) -> None:
         """Maximise the evidence from the first weights on: the random start."""
         epochs = self._epochs(self.epochs, len(x), at_least=24, steps=2500)
         rate = schedules.cosine(self.learning_rate, 0.01 * self.learning_rate)

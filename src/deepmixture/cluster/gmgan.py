@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture import engine, schedules
+from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained, full
 from deepmixture.estimator import shares_docstring
 from deepmixture.latent_source import LatentSource
@@ -108,13 +109,13 @@ class GMGAN(Pretrained):
             self.information_weight,
         )
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         model = self.model_
         epochs = self._epochs(self.epochs, len(x), at_least=20, steps=2500)
         rate = 0.2 * self.learning_rate
         if self.pretraining is not None:
             self._pretrain(x, self.pretraining)
-            model.prior.start(*full(self._start(x, STARTS[self.start])))
+            model.prior.start(*full(self._start(self._few(x), STARTS[self.start])))
             model.discriminator[0].load_state_dict(model.encoder.state_dict())
             # A discriminator that knows nothing yet would lead a generator that knows much astray.
             first = math.ceil(epochs / 20)
@@ -126,13 +127,13 @@ class GMGAN(Pretrained):
         self._run_stage(gmgan.Recognition(model), [x], stage)
 
     def _run_adversarial(
-        self, name: str, model: nn.Module, x: Tensor, epochs: int, rate: float
+        self, name: str, model: nn.Module, x: Rows, epochs: int, rate: float
     ) -> None:
         falling = schedules.cosine(rate, 0.1 * rate)
         stage = engine.Stage(name, epochs, falling, self.batch_size, optimiser=adam)
         self._run_stage(model, [x], stage)
 
-    def _finish(self, x: Tensor) -> None:
+    def _finish(self, x: Rows) -> None:
         super()._finish(x)
         sizes = np.bincount(self.labels_, minlength=self.n_clusters_)
         scarce = int((sizes < SCARCE * self.weights_ * len(x)).sum())

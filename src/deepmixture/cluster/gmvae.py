@@ -5,9 +5,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from deepmixture import engine, schedules
+from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.estimator import shares_docstring
 from deepmixture.models import gmvae
@@ -98,7 +98,7 @@ class GMVAE(Pretrained):
     def _noise_width(self) -> int:
         return self.n_latent + self.n_noise
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         if self.pretraining == "stacked" and self.network_ != "mlp":
             raise ValueError(
                 "pretraining='stacked' goes layer by layer through network='mlp'; got "
@@ -118,9 +118,10 @@ class GMVAE(Pretrained):
         stage = engine.Stage("evidence", epochs, rate, self.batch_size, {"kl_weight": grows})
         self._run_stage(self.model_, [x], stage)
 
-    def _take_shape(self, x: Tensor, name: str, epochs: int) -> None:
+    def _take_shape(self, x: Rows, name: str, epochs: int) -> None:
         """Start the clusters and train with the responsibilities of the start held."""
-        start = self._start(x, STARTS[name])
+        few = self._few(x)
+        start = self._start(few, STARTS[name])
         device = self.hardware_.device
         responsibilities = torch.from_numpy(start.responsibilities).float().to(device)
         self._start_prior(start)
@@ -131,4 +132,4 @@ class GMVAE(Pretrained):
         rate, whole = schedules.constant(self.learning_rate), schedules.constant(1.0)
         stage = engine.Stage("taking shape", epochs, rate, self.batch_size, {"kl_weight": whole})
         held = gmvae.HeldGMVAE(self.model_)
-        self._run_stage(held, [x, responsibilities], stage)
+        self._run_stage(held, [few, responsibilities], stage)

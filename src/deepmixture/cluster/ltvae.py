@@ -12,6 +12,7 @@ from sklearn import config_context
 from torch import Tensor
 
 from deepmixture import checks, data, engine, schedules, starts
+from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.estimator import shares_docstring
 from deepmixture.latent_tree import LatentTree, Structure
@@ -101,13 +102,14 @@ class LTVAE(Pretrained):
 
     # ------------------------------------------------------------------------------- training
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         self._pretrain(x, self.pretraining)
+        few = self._few(x)
         if self.pretraining != "vae":
             # The noise of q(z|x) starts small next to the latent, or it would undo the start.
-            spread = 0.1 * self._evaluate(self.model_.latent, x).std(0).clamp_min(1e-6)
+            spread = 0.1 * self._evaluate(self.model_.latent, few).std(0).clamp_min(1e-6)
             self.model_.head.start_scale(spread.to(x.device))
-        held_at = self._start_tree(x)
+        held_at = self._start_tree(few)
 
         epochs = self._epochs(self.epochs, len(x), at_least=28, steps=2500)
         held = 2 * epochs // 3 if self.hold_epochs == "auto" else min(self.hold_epochs, epochs)
@@ -116,11 +118,11 @@ class LTVAE(Pretrained):
         rate = schedules.constant(self.learning_rate)
         memory = TreeMemory(self.model_)
         first = engine.Stage("taking shape", held, rate, self.batch_size, memory=memory)
-        self._run_stage(ltvae.HeldLTVAE(self.model_), [x, held_at.to(x.device)], first)
+        self._run_stage(ltvae.HeldLTVAE(self.model_), [few, held_at.to(x.device)], first)
 
         def search_again(epoch: int) -> bool:
             if self.facets == "search" and epoch % self.search_epochs == 0:
-                self._improve_tree(x)
+                self._improve_tree(few)
             return False
 
         # Let go at full rate, and the first noisy steps undo part of the start.
@@ -213,7 +215,7 @@ class LTVAE(Pretrained):
         generator = torch.Generator().manual_seed(engine.derive_seed(self.seed_, "draw"))
         return mean, mean + scale * torch.randn(mean.shape, generator=generator)
 
-    def _finish(self, x: Tensor) -> None:
+    def _finish(self, x: Rows) -> None:
         super()._finish(x)
         labels = self._evaluate(self.model_.facet_labels, x)
         self.model_.register_buffer("labels", labels.to(torch.uint8))

@@ -4,9 +4,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, cast
 
 import torch
-from torch import Tensor
 
 from deepmixture import engine, presets, schedules, starts
+from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import Pretrained, full
 from deepmixture.estimator import shares_docstring
 from deepmixture.models import autoencoder
@@ -20,8 +20,8 @@ class _MixtureAfterwards(Pretrained):
         prior = FullMixture(self.n_clusters_, self.n_latent)
         self.model_ = autoencoder.AutoencoderMixture(*self._networks(), prior)
 
-    def _fit_mixture(self, x: Tensor) -> starts.Start:
-        start = self._start(x)
+    def _fit_mixture(self, x: Rows) -> starts.Start:
+        start = self._start(self._few(x))
         cast(FullMixture, self.model_.prior).start(*full(start))
         return start
 
@@ -47,7 +47,7 @@ class AEGMM(_MixtureAfterwards):
 
     name: ClassVar[str] = "ae-gmm"
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         self._pretrain(x, "autoencoder")
         start = self._fit_mixture(x)
         model = self.model_
@@ -86,6 +86,6 @@ class VAEGMM(_MixtureAfterwards):
 
     name: ClassVar[str] = "vae-gmm"
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         self._pretrain(x, "vae")
         self._fit_mixture(x)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from deepmixture import checks, engine, starts
+from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import Pretrained
 from deepmixture.estimator import shares_docstring
 from deepmixture.models import n2d
@@ -84,9 +85,9 @@ class N2D(Pretrained):
         prior = FullMixture(self.n_clusters_, width)
         self.model_ = n2d.N2D(*self._networks(), manifold, prior)
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         self._pretrain(x, self.pretraining)
-        latent = self._evaluate(self.model_.latent, x)
+        latent = self._evaluate(self.model_.latent, self._few(x))
         began = time.perf_counter()
         self._callback.begin("manifold", 1, 1)
         seed = engine.derive_seed(self.seed_, "start")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from deepmixture import engine, gradients, nets, schedules
+from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.estimator import shares_docstring
 from deepmixture.models import nvisa
@@ -98,7 +99,7 @@ default="top-k"
         gradient = gradients.make(self.gradient, self.n_clusters_, self.n_samples, n_features)
         self.model_ = nvisa.NVISA(encoder, head, decoder, likelihood, prior, gradient)
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         epochs = self._epochs(self.epochs, len(x), at_least=24, steps=2500)
         held = 0
         if self.start != "random":
@@ -114,10 +115,11 @@ default="top-k"
         stage = engine.Stage("evidence", epochs - held, rate, self.batch_size, knobs)
         self._run_stage(self.model_, [x], stage)
 
-    def _hold(self, x: Tensor, epochs: int) -> None:
+    def _hold(self, x: Rows, epochs: int) -> None:
         """Pretrain, start, and train the model on the responsibilities of the start."""
         self._pretrain(x, "autoencoder")
-        start = self._start(x, STARTS[self.start])
+        few = self._few(x)
+        start = self._start(few, STARTS[self.start])
         device = self.hardware_.device
         spread, responsibilities = (
             torch.from_numpy(part).float().to(device)
@@ -129,7 +131,7 @@ default="top-k"
         floor = {"scale_floor": schedules.constant(self._floor_schedule(1)(0.0))}
         rate = schedules.constant(self.learning_rate)
         stage = engine.Stage("taking shape", epochs, rate, self.batch_size, floor)
-        self._run_stage(nvisa.HeldNVISA(self.model_), [x, responsibilities], stage)
+        self._run_stage(nvisa.HeldNVISA(self.model_), [few, responsibilities], stage)
 
     def _floor_schedule(self, epochs: int) -> schedules.Schedule:
         first, last = self.scale_floor, self.least_scale_floor

@@ -9,6 +9,7 @@ from sklearn import config_context
 from torch import Tensor, nn
 
 from deepmixture import engine, presets, schedules, starts
+from deepmixture.batches import Rows
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Gaussian
 from deepmixture.models import autoencoder
@@ -29,7 +30,7 @@ class Pretrained(LatentMixtureEstimator):
     representation_length: ClassVar[tuple[int, int]] = (25, 2500)
     """Least epochs, and least steps, of an automatic pretraining."""
 
-    def _pretrain(self, x: Tensor, method: str | None) -> None:
+    def _pretrain(self, x: Rows, method: str | None) -> None:
         """Train the networks of `model_` as a representation of the rows x (N, F).
 
         Raises
@@ -58,7 +59,7 @@ class Pretrained(LatentMixtureEstimator):
             self._run_stage(autoencoder.Autoencoder(*parts), [x], stage)
         self._fit_deviations(x)
 
-    def _pretrain_layers(self, x: Tensor, epochs: int) -> None:
+    def _pretrain_layers(self, x: Rows, epochs: int) -> None:
         """Train a fully connected pair layer by layer, each on the layers below it."""
         encoder = [*_linear_layers(self.model_.encoder), self.model_.head.mean]
         decoder = _linear_layers(self.model_.decoder)
@@ -76,13 +77,14 @@ class Pretrained(LatentMixtureEstimator):
             below.append(up)
         below.requires_grad_(True)
 
-    def _fit_deviations(self, x: Tensor) -> None:
+    def _fit_deviations(self, x: Rows) -> None:
         """Start a learned Gaussian likelihood at the deviations that the decoder leaves."""
         likelihood = self.model_.likelihood
         if not isinstance(likelihood, Gaussian) or not likelihood.raw_scale.requires_grad:
             return
         model = self.model_
-        left = x.cpu() - self._evaluate(lambda part: model.decode(model.latent(part)), x)
+        few = self._few(x)
+        left = few.cpu() - self._evaluate(lambda part: model.decode(model.latent(part)), few)
         likelihood.start(left.square().mean(0).sqrt().to(x.device))
 
     def _start(self, x: Tensor, find: Find = starts.gaussian_mixture) -> starts.Start:

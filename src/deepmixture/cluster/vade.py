@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from deepmixture import engine, schedules
+from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained, full
 from deepmixture.estimator import shares_docstring
 from deepmixture.models import vade
@@ -68,9 +69,10 @@ class VaDE(Pretrained):
         self.model_ = vade.VaDE(*self._networks(), prior, self.n_samples)
         self.latent_mixture_ = FullMixture(self.n_clusters_, self.n_latent)
 
-    def _train(self, x: Tensor) -> None:
+    def _train(self, x: Rows) -> None:
         self._pretrain(x, self.pretraining)
-        start = self._start(x, STARTS[self.start])
+        few = self._few(x)
+        start = self._start(few, STARTS[self.start])
         device = self.hardware_.device
         self._start_prior(start)
         if self.pretraining != "vae":
@@ -83,14 +85,14 @@ class VaDE(Pretrained):
         rate = schedules.constant(self.learning_rate)
         first = engine.Stage("taking shape", held, rate, self.batch_size)
         responsibilities = torch.from_numpy(start.responsibilities).float().to(device)
-        self._run_stage(vade.HeldVaDE(self.model_), [x, responsibilities], first)
+        self._run_stage(vade.HeldVaDE(self.model_), [few, responsibilities], first)
         # Let go at full rate, and the first noisy steps undo part of the start.
         rate = schedules.cosine(0.3 * self.learning_rate, 0.003 * self.learning_rate)
         second = engine.Stage("evidence", epochs - held, rate, self.batch_size)
         self._run_stage(self.model_, [x], second)
 
         if self.clusters_from == "latent":
-            after = self._start(x)
+            after = self._start(few)
             self.latent_mixture_.start(*full(after))
 
     def _mixture(self) -> Mixture:
@@ -98,7 +100,7 @@ class VaDE(Pretrained):
             return self.latent_mixture_
         return super()._mixture()
 
-    def _log_q_y(self, x: Tensor) -> Tensor:
+    def _log_q_y(self, x: Rows) -> Tensor:
         if self.clusters_from == "latent":
             latent = self._evaluate(self.model_.latent, x)
             return self.latent_mixture_.cpu().log_responsibilities(latent)

@@ -10,9 +10,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from deepmixture.data import images, tables
+from deepmixture.data import images, streams, tables
 
-EXPECTED = "expected .npy, .npz, .csv, .parquet, a folder of .csv or .parquet, or one of images"
+EXPECTED = (
+    "expected .npy, .npz, .zarr, .csv, .parquet, a folder of .csv or .parquet, or one of images"
+)
 
 _USUAL_KEYS = ("x", "X", "data")
 
@@ -39,6 +41,8 @@ def read(location: str | os.PathLike[str], key: str | None = None) -> Content:
     path = Path(location).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")
+    if path.suffix.lower() == ".zarr" or any(p.suffix.lower() == ".zarr" for p in path.parents):
+        return Content(streams.open_zarr(path), path.name)
     if path.is_dir():
         return _read_folder(path)
     suffix = path.suffix.lower()
@@ -127,5 +131,9 @@ def _read_folder(folder: Path) -> Content:
 
 
 def _read_tables(paths: Sequence[Path], source: str) -> Content:
+    if all(path.suffix.lower() == ".parquet" for path in paths):
+        large = streams.large_parquet(paths)
+        if large is not None:
+            return Content(large[0], source, large[1])
     values, names, remark = tables.read_tables(paths)
     return Content(values, f"{source}, {remark}" if remark else source, names)

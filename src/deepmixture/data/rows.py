@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from scipy import sparse
 
-from deepmixture.data import arrays, files, tables, tensors
+from deepmixture.data import arrays, files, scratch, streams, tables, tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +62,14 @@ class Rows:
 
 
 def row_slices(values: np.ndarray, n_values: int = 1 << 20) -> Iterator[slice]:
-    """Cut an (N, F) array into slices of rows that hold about `n_values` numbers each."""
+    """Cut an (N, F) array into slices of rows that hold about `n_values` numbers each.
+
+    Of a memory map no more than that stays in memory.
+    """
     step = max(1, n_values // max(1, values.shape[1]))
-    return (slice(start, start + step) for start in range(0, len(values), step))
+    for start in range(0, len(values), step):
+        yield slice(start, start + step)
+        scratch.forget(values)
 
 
 def open_rows(data: object, *, key: str | None = None) -> Rows:
@@ -78,8 +83,10 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
         In memory: a numpy array or memory map of shape (N, F), (N, H, W) or (N, H, W, C); a
         scipy sparse matrix; a pandas, polars or pyarrow table; a torch tensor or map-style
         Dataset whose items are x or (x, ...), where images may have their channels first;
-        a list of lists. On disk: .npy, .npz, .csv, .parquet, a folder of .csv or of .parquet
-        files, or a folder of images.
+        a list of lists. An array in chunks, as of zarr or h5py; an iterator of batches (n, F),
+        (n, H, W) or (n, H, W, C), or a torch DataLoader. On disk: .npy, .npz, .zarr, .csv,
+        .parquet, a folder of .csv or of .parquet files, or a folder of images. What is large is
+        read in blocks, into a scratch file.
     key : str, optional
         The array to take from a .npz file; "x_train+x_test" joins two. By default its only
         array, or the one called "x", "X" or "data".
@@ -111,6 +118,10 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
         return _rows(values, source, was_sparse=was_sparse)
     if tensors.is_dataset(data):
         return _rows(tensors.from_dataset(data), f"torch dataset {type(data).__name__}")
+    if streams.is_batches(data):
+        return _rows(streams.from_batches(cast(Any, data)), f"batches of {type(data).__name__}")
+    if streams.is_chunked(data):
+        return _rows(streams.from_chunked(data), f"{tables.library(data)} array")
     if tables.is_frame(data):
         values, names = tables.from_frame(data)
         return _rows(values, f"{tables.library(data)} frame", names=names)

@@ -1,11 +1,12 @@
 """Scaling of the columns and back, as fitted once and saved with the model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from deepmixture.data import scratch
 from deepmixture.data.moments import log1p_counts
 from deepmixture.data.rows import row_slices
 
@@ -44,18 +45,29 @@ class Scaling:
         if not (self.scale > 0).all():
             raise ValueError("scale must be positive")
 
-    def transform(self, values: np.ndarray) -> np.ndarray:
-        """Scale (N, F) values to float32."""
+    def transform(self, values: np.ndarray, clip: bool = False) -> np.ndarray:
+        """Scale (N, F) values to float32; what leaves [0, 1] is then brought back if `clip`."""
         self._check_width(values)
         scaled = np.empty(values.shape, np.float32)
+        done = 0
+        for block in self._blocks(values, clip):
+            scaled[done : done + len(block)] = block
+            done += len(block)
+        return scaled
+
+    def transform_on_disk(self, values: np.ndarray, clip: bool = False) -> np.ndarray:
+        """Do what `transform` does in a scratch file, and return it mapped."""
+        self._check_width(values)
+        return scratch.write(self._blocks(values, clip), values.shape[1], np.float32)
+
+    def _blocks(self, values: np.ndarray, clip: bool) -> Iterator[np.ndarray]:
         for part in row_slices(values):
             block = values[part].astype(np.float64)
             if self.method == "log":
                 log1p_counts(block)
             block -= self.offset
             block /= self.scale
-            scaled[part] = block
-        return scaled
+            yield np.clip(block, 0.0, 1.0, out=block) if clip else block
 
     def inverse_transform(self, scaled: np.ndarray) -> np.ndarray:
         """Bring (N, F) scaled values back to the units of the data, in their own dtype."""

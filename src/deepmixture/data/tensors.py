@@ -19,6 +19,12 @@ def is_dataset(data: object) -> bool:
     return torch_data is not None and isinstance(data, torch_data.Dataset)
 
 
+def is_loader(data: object) -> bool:
+    """Tell a torch DataLoader from anything else."""
+    torch_data = sys.modules.get("torch.utils.data")
+    return torch_data is not None and isinstance(data, torch_data.DataLoader)
+
+
 def from_tensor(tensor: Any) -> tuple[np.ndarray, bool]:  # noqa: ANN401
     """Return a tensor's values, channels last, and whether they were sparse."""
     import torch
