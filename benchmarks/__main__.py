@@ -28,6 +28,7 @@ def main() -> int:
     figures.add_argument("--name", help="of the pictures; else that of the folder")
     figures.add_argument("--table", default="mnist", help="whose test rows are shown")
     figures.add_argument("--rows", type=int, default=10_000, help="test rows, and prior samples")
+    figures.add_argument("--no-map", action="store_true", help="samples alone; a map takes long")
     figures.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     if arguments.command == "table":
@@ -42,7 +43,8 @@ def main() -> int:
     if arguments.command == "figures":
         from benchmarks.figures import draw
 
-        draw(arguments.model, arguments.name, arguments.table, arguments.rows)
+        with_map = not arguments.no_map
+        draw(arguments.model, arguments.name, arguments.table, arguments.rows, with_map)
         return 0
     from benchmarks.runner import run_table
 

@@ -26,7 +26,9 @@ PERPLEXITY = 30.0
 SIDE, MARGIN, TOP, LARGER = 620, 20, 64, 2
 
 
-def draw(folder: Path, name: str | None, table: str, n_rows: int) -> list[Path]:
+def draw(
+    folder: Path, name: str | None, table: str, n_rows: int, with_map: bool = True
+) -> list[Path]:
     """Draw the pictures of a saved model on the test rows of a table; return their paths."""
     estimator = load(folder / "model" if (folder / "model").is_dir() else folder)
     name = name or folder.resolve().name
@@ -39,7 +41,7 @@ def draw(folder: Path, name: str | None, table: str, n_rows: int) -> list[Path]:
     if hasattr(estimator, "sample") and rows.image_shape is not None:
         pictures.append(PICTURES / f"{name}-samples.png")
         plots.poster(pictures[-1], drawn_beside(estimator, rows, labels, name))
-    if hasattr(estimator, "transform"):
+    if with_map and hasattr(estimator, "transform"):
         pictures.append(PICTURES / f"{name}-map.png")
         facts |= draw_map(pictures[-1], estimator, rows, labels)
     facts["pictures"] = [picture.name for picture in pictures]
@@ -64,7 +66,7 @@ def drawn_beside(
     """Draw `n` rows from each cluster, to stand beside the most typical test rows."""
     drawn = [
         estimator.sample(n, cluster=cluster, random_state=SEED + cluster)[0].reshape(n, -1)
-        for cluster in range(estimator.n_clusters)
+        for cluster in range(estimator.n_clusters_)
     ]
     encodes = hasattr(estimator, "transform")
     return plots.Result(
