@@ -172,3 +172,33 @@ def test_a_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         run_folder.write_table(tmp_path / run_folder.LABELS, {column: [1]})
         with pytest.raises(ValueError, match=f"not written by deepmixture.* {lacking}"):
             run_folder.read_assignments(tmp_path)
+
+
+def test_a_folder_caught_between_its_names_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    run = tmp_path / "run"
+    (run / "checkpoint").mkdir(parents=True)
+    replace = Path.replace
+
+    with monkeypatch.context() as patched:
+
+        def once(self: Path, target: Path) -> Path:
+            patched.setattr(Path, "replace", killed)
+            return replace(self, target)
+
+        patched.setattr("shutil.rmtree", killed)  # no clean-up comes after a kill
+        patched.setattr(Path, "replace", once)
+        with pytest.raises(Killed):
+            run_folder.write_folder(run, lambda folder: None)
+    assert not run.exists()
+    run_folder.recover(run)
+    assert (run / "checkpoint").is_dir()
+    run_folder.recover(run)
+    assert (run / "checkpoint").is_dir()

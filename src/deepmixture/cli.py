@@ -142,6 +142,7 @@ def fit(
         if out is not None and out.resolve() != resume.resolve():
             raise ValueError(f"--resume {resume} goes on in its folder; --out {out} is another")
         out, overwrite = resume, True
+        run_folder.recover(out)
         if run_folder.is_finished(out):
             _say(console, f"the fit in {out} is finished")
             return

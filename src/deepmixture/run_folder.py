@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
@@ -33,6 +34,7 @@ ABOUT = "run.json"
 MODEL = "model"
 REPORT = "report.html"
 CHECKPOINT = "checkpoint"
+OLD = "old"
 
 FORMAT = "deepmixture run"
 FORMAT_VERSION = 1
@@ -96,6 +98,14 @@ def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
 def is_finished(run: Path) -> bool:
     """Whether a fit has written its run to the folder and nothing is left to go on with."""
     return (run / ABOUT).is_file() and not (run / CHECKPOINT).exists()
+
+
+def recover(run: Path) -> None:
+    """Put a folder back that a kill caught between its two names."""
+    target = run.resolve()
+    left = list(target.parent.glob(f".{glob.escape(target.name)}.*.{OLD}"))
+    if left and not target.exists():
+        left[0].replace(target)
 
 
 def forget_checkpoint(run: Path) -> None:
@@ -275,8 +285,8 @@ def read_table(path: Path) -> pa.Table:
         raise ValueError(f"{path} cannot be read: it is damaged or of another kind") from error
 
 
-def _hidden_sibling(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+def _hidden_sibling(target: Path, ending: str = "partial") -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{ending}")
 
 
 def _check_replaceable(path: Path, *, overwrite: bool) -> None:
@@ -331,7 +341,7 @@ def _publish(hidden: Path, target: Path, *, overwrite: bool) -> None:
         return
     if not _is_unfinished(target):
         _check_replaceable(target, overwrite=overwrite)
-    old = _hidden_sibling(target)
+    old = _hidden_sibling(target, OLD)
     target.replace(old)
     try:
         hidden.replace(target)
