@@ -299,6 +299,37 @@ def peers_section() -> str:
     )
 
 
+def floor_section() -> str:
+    """Return what steps take over what they must, if it was measured."""
+    file = files.RESULTS / "floor.json"
+    if not file.exists():
+        return ""
+    result = json.loads(file.read_text())
+    rows = [
+        f"| {step['model']} | {step['stage']} | {step['batch_size']} "
+        f"| {step['milliseconds_a_step']:.1f} | {step['milliseconds_of_products']:.1f} "
+        f"| {step['milliseconds_of_adam']:.1f} | {step['over_the_floor']:.2f} |"
+        for step in result["steps"]
+    ]
+    return "\n".join(
+        [
+            "## A step over its floor",
+            "",
+            f"Command: `{result['command']}`. The floor is the time of the step's matrix products, "
+            "each measured alone on tensors of the same shapes, strides and types, and of the "
+            "bytes that Adam moves, at the measured bandwidth of a copy "
+            f"({result['gigabytes_a_second']:.0f} GB/s). Steps on MNIST with the papers' network, "
+            "medians.",
+            "",
+            "| model | stage | batch | ms a step | products, ms | Adam, ms | over the floor |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            circumstances([result]),
+        ]
+    )
+
+
 def kills_section() -> str:
     """Return what became of the fits that were killed, if any were."""
     file = files.RESULTS / "kills.json"
@@ -417,6 +448,7 @@ def pages() -> dict[str, str]:
         v_measure_section(),
         digits_section(),
         peers_section(),
+        floor_section(),
         streaming_section(),
         kills_section(),
     ]
