@@ -315,7 +315,7 @@ def floor_section() -> str:
         [
             "## A step over its floor",
             "",
-            f"Command: `{result['command']}`. The floor is the time of the step's matrix products, "
+            f"Command: `{result['command']}`. The floor is the time of a step's matrix products, "
             "each measured alone on tensors of the same shapes, strides and types, and of the "
             "bytes that Adam moves, at the measured bandwidth of a copy "
             f"({result['gigabytes_a_second']:.0f} GB/s). Steps on MNIST with the papers' network, "

@@ -589,7 +589,7 @@ def test_ctrl_c_before_training_writes_nothing(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_open_data", interrupt)
+    monkeypatch.setattr("deepmixture.inputs.open_data", interrupt)
     code = cli.main(["fit", str(blobs), "--out", str(tmp_path / "run")])
     assert code == cli.INTERRUPTED
     assert capsys.readouterr().err == "deepmixture: interrupted: nothing was written\n"

@@ -5,33 +5,26 @@ Heavy imports stand inside the commands, so that help is there at once.
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import shutil
 import sys
 import traceback
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    import numpy as np
-    from rich.console import Console
+from deepmixture import inputs, terminal
+from deepmixture.inputs import DIGITS
 
-    from deepmixture.data import Rows
+if TYPE_CHECKING:
     from deepmixture.estimator import LatentMixtureEstimator
-    from deepmixture.results import Source
-    from deepmixture.run_folder import Assignments
 
 INTERRUPTED = 130
 BAD_INPUT = 2
 # Told in one sentence; anything else is a bug and shows where. Diverging is an ArithmeticError.
 TOLD = (ValueError, TypeError, OSError, ArithmeticError)
-DIGITS = "sklearn:digits"
 
 
 class Interrupted(Exception):
@@ -136,7 +129,7 @@ def fit(
     """
     from deepmixture import run_folder
 
-    console = _console()
+    console = terminal.console()
     begun: dict[str, Any] = {}
     if resume is not None:
         if out is not None and out.resolve() != resume.resolve():
@@ -144,17 +137,19 @@ def fit(
         out, overwrite = resume, True
         run_folder.recover(out)
         if run_folder.is_finished(out):
-            _say(console, f"the fit in {out} is finished")
+            terminal.say(console, f"the fit in {out} is finished")
             return
-        begun = _settings_of(out / run_folder.CHECKPOINT)
-        _say(console, f"going on with the fit in {out}" if begun else f"starting over: {out}")
+        begun = inputs.settings_of(out / run_folder.CHECKPOINT)
+        terminal.say(
+            console, f"going on with the fit in {out}" if begun else f"starting over: {out}"
+        )
     model = model or begun.pop("model", "deepmixture")
     if out is None:
         stem = Path(data.partition(":")[2] or data).stem or "data"
         out = run_folder.free_name(Path("runs") / f"{stem}-{model}")
     run_folder.check_new_folder(out, overwrite=overwrite)
     given = {
-        "n_clusters": _number_of_clusters(clusters),
+        "n_clusters": inputs.number_of_clusters(clusters),
         "random_state": seed,
         "kind": kind,
         "likelihood": likelihood,
@@ -168,19 +163,24 @@ def fit(
     }
     settings = {"random_state": 0} | begun
     settings |= {name: value for name, value in given.items() if value is not None}
-    settings |= _parse_settings(set_ or [])
+    settings |= inputs.parse_settings(set_ or [])
     first_seed = settings["random_state"] if isinstance(settings["random_state"], int) else 0
-    rows, source = _open_data(data, key)
+    rows, source = inputs.open_data(data, key)
 
     from deepmixture import results
     from deepmixture.progress import Bar, StopOnSignal
 
-    estimator = _make_estimator(model, settings)
-    _say(console, f"{estimator.__class__.__name__} on {rows.source}: {_describe_shape(rows)}")
+    estimator = inputs.make_estimator(model, settings)
+    terminal.say(
+        console,
+        f"{estimator.__class__.__name__} on {rows.source}: {terminal.describe_shape(rows)}",
+    )
     checkpoint = out / run_folder.CHECKPOINT
     if resume is None:
         shutil.rmtree(checkpoint, ignore_errors=True)  # of a fit that --overwrite gives up
-    with StopOnSignal(Bar(console, verbose), notice=lambda text: _say(console, text)) as callback:
+    with StopOnSignal(
+        Bar(console, verbose), notice=lambda text: terminal.say(console, text)
+    ) as callback:
         with _checkpoint_told(out):
             estimator.fit(
                 rows,
@@ -189,7 +189,7 @@ def fit(
                 checkpoint_every=checkpoint_every,
             )
         for decision in estimator.decisions_:
-            _say(console, decision)
+            terminal.say(console, decision)
         assignments = results.assign(estimator, rows)
         about = results.describe_run(estimator, rows, source, model=model)
 
@@ -199,8 +199,10 @@ def fit(
                 shutil.copytree(checkpoint, folder / run_folder.CHECKPOINT)
 
         written = run_folder.write_folder(out, fill, overwrite=overwrite)
-    _show_clusters(console, assignments)
-    _say(console, f"wrote {written}: {', '.join(sorted(e.name for e in written.iterdir()))}")
+    terminal.show_clusters(console, assignments)
+    terminal.say(
+        console, f"wrote {written}: {', '.join(sorted(e.name for e in written.iterdir()))}"
+    )
     if not no_report:
         path = written / run_folder.REPORT
         from deepmixture.report import write_report
@@ -208,14 +210,14 @@ def fit(
         try:
             result = results.collect(estimator, rows, assignments, estimator.history_, about)
             write_report(path, result, seed=first_seed)
-            _say(console, f"wrote {path}")
+            terminal.say(console, f"wrote {path}")
         except KeyboardInterrupt:
             raise Interrupted(
                 f"the run is in {written}, its report is missing: deepmixture report {written}"
             ) from None
         except Exception as error:
             # The run is saved: a picture that cannot be drawn is no reason to fail.
-            _complain("warning", f"the report could not be written: {error}")
+            terminal.complain("warning", f"the report could not be written: {error}")
             if verbose:
                 traceback.print_exc()
     if callback.stopped:
@@ -250,16 +252,16 @@ def predict(
 
     run_folder.check_new_file(out, run_folder.TABLE_SUFFIXES, overwrite=overwrite)
     run_folder.read_about(run)
-    rows, _ = _open_data(data, key)
+    rows, _ = inputs.open_data(data, key)
 
     from deepmixture import load, results
 
     estimator: LatentMixtureEstimator = load(run / run_folder.MODEL)
     assignments = results.assign(estimator, rows)
     run_folder.write_table(out, assignments.columns(rows.row_names))
-    console = _console()
-    _show_clusters(console, assignments)
-    _say(console, f"wrote {out}")
+    console = terminal.console()
+    terminal.show_clusters(console, assignments)
+    terminal.say(console, f"wrote {out}")
 
 
 @app.command()
@@ -310,7 +312,9 @@ def sample(
                 np.savez(file, x=x, labels=labels)
             else:
                 np.save(file, x)
-    _say(_console(), f"wrote {out}: {x.shape[0]} rows of shape {tuple(x.shape[1:])}")
+    terminal.say(
+        terminal.console(), f"wrote {out}: {x.shape[0]} rows of shape {tuple(x.shape[1:])}"
+    )
 
 
 @app.command()
@@ -344,7 +348,7 @@ def score(
     from deepmixture.label_files import read_found_labels
 
     found = read_found_labels(run)
-    known = _read_known_labels(labels, labels_key, column)
+    known = inputs.read_known_labels(labels, labels_key, column)
     if len(known) != len(found):
         raise ValueError(f"{labels} has {len(known)} labels, but {run} has {len(found)} rows")
     parts = {"all": slice(None)}
@@ -358,7 +362,7 @@ def score(
     from deepmixture.metrics import score_clustering
 
     scores = {name: score_clustering(known[part], found[part]) for name, part in parts.items()}
-    _show_scores(_console(), scores)
+    terminal.show_scores(terminal.console(), scores)
 
 
 @app.command()
@@ -395,7 +399,7 @@ def report(
     assignments = run_folder.read_assignments(run)
     history = run_folder.read_history(run)
     was = about["data"]
-    rows, _ = _open_data(data or was["data"], key or (None if data else was["key"]))
+    rows, _ = inputs.open_data(data or was["data"], key or (None if data else was["key"]))
     if len(rows) != len(assignments.labels):
         raise ValueError(
             f"{rows.source} has {len(rows)} rows, but {run} was fitted on "
@@ -410,11 +414,11 @@ def report(
         from deepmixture.plots import poster as write_poster
 
         write_poster(poster, result)
-        _say(_console(), f"wrote {poster}")
+        terminal.say(terminal.console(), f"wrote {poster}")
     from deepmixture.report import write_report
 
     write_report(out, result, seed=about["seed"] or 0)
-    _say(_console(), f"wrote {out}")
+    terminal.say(terminal.console(), f"wrote {out}")
 
 
 @app.command()
@@ -429,16 +433,16 @@ def models(verbose: VerboseOption = False) -> None:
     """
     from deepmixture import MODELS
 
-    console = _console()
+    console = terminal.console()
     width = max(map(len, MODELS))
     for name, estimator in MODELS.items():
         summary = (estimator.__doc__ or "").strip().partition("\n")[0]
-        _say(console, f"{name:<{width}}  {summary}")
+        terminal.say(console, f"{name:<{width}}  {summary}")
         if verbose:
             for parameter, value in estimator().get_params(deep=False).items():
-                _say(console, f"{'':<{width}}  {parameter}={value!r}")
+                terminal.say(console, f"{'':<{width}}  {parameter}={value!r}")
             for method, why in estimator.cannot.items():
-                _say(console, f"{'':<{width}}  no {method}: {why}")
+                terminal.say(console, f"{'':<{width}}  no {method}: {why}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -449,118 +453,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     command = typer.main.get_command(app)
     try:
-        with _short_warnings():
+        with terminal.short_warnings():
             code = command.main(args=words, prog_name="deepmixture", standalone_mode=False)
     except Interrupted as stop:
-        _complain("interrupted", str(stop))
+        terminal.complain("interrupted", str(stop))
         return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is not None:
-            _complain("error", usage())
+            terminal.complain("error", usage())
             return BAD_INPUT
         if "--verbose" in words or not isinstance(error, TOLD):
             raise
-        _complain("error", str(error))
+        terminal.complain("error", str(error))
         return BAD_INPUT
     if code == INTERRUPTED:
-        _complain("interrupted", "nothing was written")
+        terminal.complain("interrupted", "nothing was written")
     return int(code or 0)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True)
-
-
-def _complain(what: str, text: str) -> None:
-    sentence = " ".join(text.split())
-    sys.stderr.write(f"deepmixture: {what}: {sentence}\n")
-
-
-@contextmanager
-def _short_warnings() -> Iterator[None]:
-    """Write a warning as one sentence, without the line of code that gave it."""
-
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        _complain("warning", str(message))
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
-
-
-def _open_data(data: str, key: str | None) -> tuple[Rows, Source]:
-    from deepmixture.data import open_rows
-    from deepmixture.results import Source
-
-    if data == DIGITS:
-        from sklearn.datasets import load_digits
-
-        rows = open_rows(load_digits().images)
-        return dataclasses.replace(rows, source="the digits of scikit-learn"), Source(data)
-    if data.startswith("sklearn:"):
-        raise ValueError(f"there is no data set {data}; there is {DIGITS}")
-    return open_rows(Path(data), key=key), Source(str(Path(data).resolve()), key)
-
-
-def _read_known_labels(labels: str, key: str | None, column: str | None) -> np.ndarray:
-    from deepmixture.label_files import read_labels
-
-    if labels == DIGITS:
-        from sklearn.datasets import load_digits
-
-        classes: np.ndarray = load_digits().target
-        return classes
-    return read_labels(Path(labels), key=key, column=column)
-
-
-def _parse_settings(words: Sequence[str]) -> dict[str, Any]:
-    """Read NAME=VALUE; a value is a Python literal, or else a string."""
-    settings = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not (name and equals):
-            raise ValueError(f"--set takes NAME=VALUE, not {word!r}")
-        constants = {"true": True, "false": False, "none": None}
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = constants.get(text.lower(), text)
-        settings[name.replace("-", "_")] = value
-    return settings
-
-
-def _number_of_clusters(given: str | None) -> int | str | None:
-    if given is None or given == "auto":
-        return given
-    try:
-        return int(given)
-    except ValueError:
-        raise ValueError(f"--clusters {given!r} is no whole number and not 'auto'") from None
-
-
-def _settings_of(checkpoint: Path) -> dict[str, Any]:
-    """Return model and settings of the fit whose checkpoints are in the folder; {} of none."""
-    from deepmixture import MODELS
-    from deepmixture.checkpoint import has_checkpoint, read_identity
-
-    began = read_identity(checkpoint)
-    if began is None or not has_checkpoint(checkpoint):
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        return {}
-    identity = began["identity"]
-    known = MODELS[identity["model"]]().get_params(deep=False)
-    settings = {name: value for name, value in identity.items() if name in known}
-    settings["hidden"] = tuple(settings["hidden"])
-    return {"model": identity["model"], **settings}
 
 
 @contextmanager
@@ -577,54 +488,5 @@ def _checkpoint_told(out: Path) -> Iterator[None]:
             raise
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(f"the fit can be gone on with: --resume {out}") from None
-        _complain("note", f"the checkpoints are kept: --resume {out}")
+        terminal.complain("note", f"the checkpoints are kept: --resume {out}")
         raise
-
-
-def _make_estimator(model: str, settings: Mapping[str, object]) -> LatentMixtureEstimator:
-    from deepmixture import MODELS
-
-    if model not in MODELS:
-        raise ValueError(f"there is no model {model!r}; there are {', '.join(MODELS)}")
-    estimator = MODELS[model]()
-    known = estimator.get_params(deep=False)
-    for name in settings:
-        if name not in known:
-            raise ValueError(f"{model} has no parameter {name!r}; it has {', '.join(known)}")
-    estimator.set_params(**settings)
-    return estimator
-
-
-def _describe_shape(rows: Rows) -> str:
-    if rows.image_shape is None:
-        return f"{len(rows):,} rows of {rows.n_features:,} columns"
-    return f"{len(rows):,} images of {' x '.join(str(side) for side in rows.image_shape)}"
-
-
-def _show_clusters(console: Console, assignments: Assignments) -> None:
-    from rich.table import Table
-
-    table = Table("cluster", "rows", "share", "mean probability", box=None)
-    for column in table.columns:
-        column.justify = "right"
-    probability = assignments.responsibilities.max(axis=1)
-    n = len(assignments.labels)
-    for k in range(assignments.responsibilities.shape[1]):
-        mine = assignments.labels == k
-        size = int(mine.sum())
-        mean = f"{probability[mine].mean():.3f}" if size else "-"
-        table.add_row(str(k), f"{size:,}", f"{size / n:.1%}", mean)
-    console.print(table)
-
-
-def _show_scores(console: Console, scores: Mapping[str, Mapping[str, float]]) -> None:
-    from rich.table import Table
-
-    table = Table("", *scores, box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name in next(iter(scores.values())):
-        values = [part[name] for part in scores.values()]
-        cells = [f"{v:.4f}" if isinstance(v, float) else str(v) for v in values]
-        table.add_row(name.replace("_", " "), *cells)
-    console.print(table)

@@ -207,12 +207,14 @@ class DEC(Pretrained):
     @property
     def weights_(self) -> NDArray[Any]:
         """Mean responsibilities of the training rows, shape (K,)."""
-        return self.model_.assignment.shares.cpu().numpy()
+        shares: NDArray[Any] = self.model_.assignment.shares.cpu().numpy()
+        return shares
 
     @property
     def means_(self) -> NDArray[Any]:
         """Centres of the clusters in the latent space, shape (K, D)."""
-        return self.model_.assignment.loc.cpu().numpy()
+        loc: NDArray[Any] = self.model_.assignment.loc.cpu().numpy()
+        return loc
 
 
 @dataclass(eq=False, repr=False)
