@@ -63,7 +63,7 @@ def fit(folder: Path, share: float, batch_size: int) -> dict[str, Any]:
     model = deepmixture.VaDE(
         CLUSTERS,
         hidden=(256, 256),
-        pretrain_epochs=2,
+        pretrain_epochs=1,
         epochs=2,
         hold_epochs=1,
         start="gmm",
@@ -74,6 +74,7 @@ def fit(folder: Path, share: float, batch_size: int) -> dict[str, Any]:
     fitted = time.perf_counter() - began
     labels = model.predict(rows)
     predicted = time.perf_counter() - began - fitted
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     known = np.concatenate([np.load(folder / f"_labels{i}.npy") for i in range(n_files)])
     stages = {"pretraining": [], "evidence": []}
     for record in model.history_:
@@ -81,7 +82,7 @@ def fit(folder: Path, share: float, batch_size: int) -> dict[str, Any]:
             stages[record["stage"]].append(1e6 * record["seconds"] / len(rows))
     return {
         "rows": len(rows),
-        "peak_resident_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "peak_resident_gigabytes": peak,
         "seconds_to_open": opened,
         "seconds_to_fit": fitted - opened,
         "seconds_to_predict": predicted,

@@ -372,7 +372,7 @@ def streaming_section() -> str:
         [
             "## More rows than fit in memory",
             "",
-            f"Command: `{result['command']}`. VaDE (256-256-10, two epochs of pretraining, two of "
+            f"Command: `{result['command']}`. VaDE (256-256-10, an epoch of pretraining, two of "
             f"its own) on Parquet files of ten normals in {result['columns']} columns, in batches "
             f"of {result['batch_size']}; each line is a process of its own, in this order.",
             "",

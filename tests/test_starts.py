@@ -197,3 +197,23 @@ def test_few_rows_are_embedded_more_than_once(monkeypatch: pytest.MonkeyPatch) -
     assert next(accidents, None) is None
     found = start.responsibilities.argmax(1)
     assert all(len(set(found[k::3])) == 1 for k in range(3))
+
+
+def test_the_likelier_of_two_clusterings_is_taken() -> None:
+    """Two long normals side by side: cut lengthwise they are likelier than cut across."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 2)) * (5.0, 0.5)
+    rows[:200, 1] += 4.0
+    right, wrong = np.eye(2)[np.repeat([0, 1], 200)], np.eye(2)[(rows[:, 0] > 0).astype(int)]
+    assert starts.likeliest(rows, [wrong, right], seed=0) is right
+    assert starts.likeliest(rows, [right, wrong], seed=0) is right
+    assert starts.likeliest(rows, [wrong], seed=0) is wrong
+
+
+def test_a_constant_column_makes_no_cluster_infinitely_likely() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 3))
+    rows[:, 2] = rows[:, 2] > 1.5
+    found = [np.eye(2)[rng.integers(0, 2, 300)], np.eye(2)[rows[:, 2].astype(int)]]
+    with np.errstate(all="raise"):
+        assert starts.likeliest(rows, found, seed=0) is found[1]

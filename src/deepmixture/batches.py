@@ -17,7 +17,7 @@ from torch import Tensor
 from deepmixture.data import scratch
 
 BLOCK_ROWS = 1024
-GROUP_BYTES = 64 * 2**20
+GROUP_BYTES = 32 * 2**20
 
 
 class OnDisk:

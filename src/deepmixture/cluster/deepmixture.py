@@ -77,12 +77,13 @@ class DeepMixture(Pretrained):
     n_init : int, default=1
         Runs, each from its own seed. The one that agrees best with the others is kept, of two the
         one with more mutual information I(x; y); `runs_` shows all.
-    start : {"graph", "gmm", "kmeans", "random"} or array, default="graph"
-        A mixture on a UMAP embedding of the neighbour graph: of the latent means for images, or
-        of the pixels where these are 256 or fewer, of the directions of embeddings and counts,
-        of the columns of tables; a Gaussian mixture or k-means on the same; nothing, in which
-        case the evidence alone finds the clusters; or given labels (N,) or responsibilities
-        (N, K).
+    start : {"auto", "graph", "gmm", "kmeans", "random"} or array, default="auto"
+        "graph" is a mixture on a UMAP embedding of the neighbour graph: of the latent means for
+        images, or of the pixels where these are 256 or fewer, of the directions of embeddings and
+        counts, of the columns of tables; "gmm" and "kmeans" are on the same without a graph;
+        "random" is nothing, in which case the evidence alone finds the clusters; or labels (N,)
+        or responsibilities (N, K) are given. "auto" is the graph, and of a table that of graph
+        and Gaussian mixture whose clusters make the columns likelier as normals.
     start_weight : float, default=0.5
         How much the start has to say beside q(y|x), from 0, which forgets it, to 1, as much as
         independent rows would.
@@ -123,7 +124,7 @@ callable, default="auto"
     n_clusters: int | Literal["auto"] = 10
     _: KW_ONLY
     n_init: int = 1
-    start: Any = "graph"
+    start: Any = "auto"
     start_weight: float = 0.5
     consistency: Any = "auto"
     n_rounds: int = 2
@@ -132,7 +133,9 @@ callable, default="auto"
 
     name: ClassVar[str] = "deepmixture"
     representation_length: ClassVar[tuple[int, int]] = (15, 1200)
-    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {"start": (*STARTS, "random")}
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
+        "start": ("auto", *STARTS, "random")
+    }
     automatic: ClassVar[tuple[str, ...]] = ("n_clusters",)
     objects: ClassVar[tuple[str, ...]] = ("start", "consistency")
     facts: ClassVar[tuple[str, ...]] = ("runs_", "merges_", "disagreement_")
@@ -202,9 +205,11 @@ callable, default="auto"
     def _check(self, n_rows: int) -> None:
         """Refuse before any training what cannot be used with these rows."""
         if self.n_clusters == "auto" and not (
-            isinstance(self.start, str) and self.start == "graph"
+            isinstance(self.start, str) and self.start in ("auto", "graph")
         ):
-            raise ValueError("n_clusters='auto' is found on the graph; it needs start='graph'")
+            raise ValueError(
+                "n_clusters='auto' is found on the graph; it needs start='graph' or 'auto'"
+            )
         if not isinstance(self.start, str):
             checks.check_responsibilities(self.start, n_rows, self.n_clusters_)
         if self.consistency == "affine" and self._image_sides() is None:
@@ -300,15 +305,24 @@ callable, default="auto"
         if not isinstance(self.start, str):
             return checks.check_responsibilities(self.start, n_rows, self.n_clusters_)
         seed = engine.derive_seed(self.seed_, "start", len(self.history_))
-        find = STARTS[self.start]
+        names = self._starts_tried()
         # Of few rows a mixture costs little, and the right one is found more rarely.
         trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // n_rows))
 
         def compute() -> NDArray[np.float64]:
             with config_context(array_api_dispatch=False):
-                return find(space, self.n_clusters_, seed, trials, begin).responsibilities
+                found = [
+                    STARTS[name](space, self.n_clusters_, seed, trials, begin).responsibilities
+                    for name in names
+                ]
+                return starts.likeliest(space, found, seed)
 
         return self._remember("start", compute)
+
+    def _starts_tried(self) -> tuple[str, ...]:
+        if self.start != "auto":
+            return (self.start,)
+        return ("graph", "gmm") if self.kind_ == "table" else ("graph",)
 
     def _find_number(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
         """Find the number of clusters and the responsibilities (N, K) that begin with it."""

@@ -130,6 +130,12 @@ class GMVAE(Pretrained):
             spread = torch.from_numpy(0.1 * start.total_scale).float().to(device)
             self.model_.head.start_scale(spread)
         rate, whole = schedules.constant(self.learning_rate), schedules.constant(1.0)
-        stage = engine.Stage("taking shape", epochs, rate, self.batch_size, {"kl_weight": whole})
+        stage = engine.Stage(
+            "taking shape",
+            self._as_long(epochs, x, few),
+            rate,
+            self.batch_size,
+            {"kl_weight": whole},
+        )
         held = gmvae.HeldGMVAE(self.model_)
         self._run_stage(held, [few, responsibilities], stage)

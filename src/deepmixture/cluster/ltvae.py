@@ -117,7 +117,9 @@ class LTVAE(Pretrained):
         self.model_.steps_taken = len(x) / self.batch_size
         rate = schedules.constant(self.learning_rate)
         memory = TreeMemory(self.model_)
-        first = engine.Stage("taking shape", held, rate, self.batch_size, memory=memory)
+        first = engine.Stage(
+            "taking shape", self._as_long(held, x, few), rate, self.batch_size, memory=memory
+        )
         self._run_stage(ltvae.HeldLTVAE(self.model_), [few, held_at.to(x.device)], first)
 
         def search_again(epoch: int) -> bool:

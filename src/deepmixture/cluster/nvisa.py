@@ -130,7 +130,9 @@ default="top-k"
         self.model_.head.start_scale(0.1 * spread)
         floor = {"scale_floor": schedules.constant(self._floor_schedule(1)(0.0))}
         rate = schedules.constant(self.learning_rate)
-        stage = engine.Stage("taking shape", epochs, rate, self.batch_size, floor)
+        stage = engine.Stage(
+            "taking shape", self._as_long(epochs, x, few), rate, self.batch_size, floor
+        )
         self._run_stage(nvisa.HeldNVISA(self.model_), [few, responsibilities], stage)
 
     def _floor_schedule(self, epochs: int) -> schedules.Schedule:

@@ -1,5 +1,6 @@
 """What the estimators share that start from a representation of their own."""
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -104,6 +105,10 @@ class Pretrained(LatentMixtureEstimator):
         parts = (start.weights, start.means, start.scales)
         device = self.hardware_.device
         self.model_.prior.start(*(torch.from_numpy(part).float().to(device) for part in parts))
+
+    def _as_long(self, epochs: int, x: Rows, few: Tensor) -> int:
+        """Return the epochs on a few of the rows that have as many steps as those on all."""
+        return math.ceil(epochs * len(x) / len(few))
 
     def _epochs(self, given: int | Literal["auto"], n_rows: int, at_least: int, steps: int) -> int:
         if given != "auto":

@@ -83,7 +83,7 @@ class VaDE(Pretrained):
         epochs = self._epochs(self.epochs, len(x), at_least=28, steps=2500)
         held = 2 * epochs // 3 if self.hold_epochs == "auto" else min(self.hold_epochs, epochs)
         rate = schedules.constant(self.learning_rate)
-        first = engine.Stage("taking shape", held, rate, self.batch_size)
+        first = engine.Stage("taking shape", self._as_long(held, x, few), rate, self.batch_size)
         responsibilities = torch.from_numpy(start.responsibilities).float().to(device)
         self._run_stage(vade.HeldVaDE(self.model_), [few, responsibilities], first)
         # Let go at full rate, and the first noisy steps undo part of the start.

@@ -131,15 +131,22 @@ def large_parquet(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]] |
                 f"{path.name} has other columns than {paths[0].name}: expected the same columns "
                 "in the same order"
             )
-    rows = max(1, BLOCK_BYTES // (8 * len(names)))
-    blocks = (
-        tables.from_frame(_table(batch))[0]
-        for file in files
-        for batch in file.iter_batches(batch_size=rows, columns=names)
-    )
     doubles = {str(file.schema_arrow.field(name).type) for file in files for name in names}
     exact = {"double", "int32", "int64", "uint32", "uint64"} & doubles
+    blocks = _parquet_blocks(paths, names)
     return scratch.write(blocks, len(names), np.float64 if exact else np.float32), tuple(names)
+
+
+def _parquet_blocks(paths: Sequence[Path], names: list[str]) -> Iterator[np.ndarray]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = max(1, BLOCK_BYTES // (8 * len(names)))
+    for path in paths:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
+                yield tables.from_frame(_table(batch))[0]
+        pa.default_memory_pool().release_unused()
 
 
 def _columns(file: Any) -> list[str]:  # noqa: ANN401
