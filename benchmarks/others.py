@@ -1,0 +1,127 @@
+"""Small tables and counts by the defaults, beside the usual: `python -m benchmarks.others`.
+
+DeepMixture knows the number of clusters and nothing else. k-means (10 first centres), a Gaussian
+mixture (5 starts) and UMAP (10 dimensions, 15 neighbours) with a Gaussian mixture see standardised
+columns, of counts the first 50 principal components of log(1 + x). One results file a data set;
+what has its file is skipped.
+"""
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn import datasets
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+from sklearn.preprocessing import StandardScaler
+
+import deepmixture
+from benchmarks import files
+from benchmarks.hardware import circumstances, set_threads
+from deepmixture.metrics import score_clustering
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+def _worm() -> Data:
+    archive = np.load(Path(os.environ["DEEPMIXTURE_DATA"]) / "worm_neuron.npz")
+    return archive["x"], archive["y"]
+
+
+def _stretched() -> Data:
+    rows, labels = datasets.make_blobs(2000, 6, centers=5, random_state=1)
+    return rows @ np.random.default_rng(0).normal(size=(6, 6)), labels
+
+
+DATA: dict[str, Callable[[], Data]] = {
+    "iris": lambda: datasets.load_iris(return_X_y=True),
+    "wine": lambda: datasets.load_wine(return_X_y=True),
+    "breast-cancer": lambda: datasets.load_breast_cancer(return_X_y=True),
+    "stretched normals": _stretched,
+    "overlapping normals": lambda: datasets.make_blobs(
+        1500, 8, centers=4, cluster_std=3.5, random_state=5
+    ),
+    "redundant columns": lambda: datasets.make_classification(
+        2000,
+        15,
+        n_informative=8,
+        n_redundant=4,
+        n_classes=4,
+        n_clusters_per_class=1,
+        class_sep=1.5,
+        random_state=2,
+    ),
+    "worm-neuron": _worm,
+}
+COUNTS = ("worm-neuron",)
+
+
+def usual(rows: np.ndarray, n_clusters: int, counts: bool) -> dict[str, np.ndarray]:
+    """Return the labels of the usual ways."""
+    from umap import UMAP
+
+    if counts:
+        seen = PCA(50, random_state=0).fit_transform(np.log1p(rows.astype(np.float64)))
+    else:
+        seen = StandardScaler().fit_transform(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        width = min(10, seen.shape[1])
+        embedded = UMAP(n_components=width, min_dist=0.0, random_state=0).fit_transform(seen)
+        mixture = GaussianMixture(n_clusters, n_init=5, reg_covar=1e-4, random_state=0)
+        return {
+            "k-means": KMeans(n_clusters, n_init=10, random_state=0).fit_predict(seen),
+            "GMM": mixture.fit_predict(seen),
+            "UMAP + GMM": mixture.fit_predict(embedded),
+        }
+
+
+def compare(name: str, seeds: list[int]) -> dict[str, Any]:
+    """Return the scores of the usual ways and of DeepMixture."""
+    rows, classes = DATA[name]()
+    n_clusters = len(np.unique(classes))
+    ours, seconds = [], []
+    for seed in seeds:
+        began = time.perf_counter()
+        kind = "counts" if name in COUNTS else "auto"
+        fitted = deepmixture.DeepMixture(n_clusters, kind=kind, random_state=seed).fit(rows)
+        seconds.append(time.perf_counter() - began)
+        ours.append(score_clustering(classes, fitted.labels_))
+    others = usual(rows, n_clusters, name in COUNTS)
+    return {
+        "data": name,
+        "rows": len(rows),
+        "columns": rows.shape[1],
+        "clusters": n_clusters,
+        "seeds": seeds,
+        "deepmixture": ours,
+        "seconds": seconds,
+        "others": {way: score_clustering(classes, labels) for way, labels in others.items()},
+        **circumstances(),
+    }
+
+
+def main() -> None:
+    """Compare on every data set that has no results file yet."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=list(DATA))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    set_threads(arguments.threads)
+    for name in arguments.only:
+        target = files.RESULTS / "others" / f"{name.replace(' ', '-')}.json"
+        if target.exists():
+            continue
+        files.write(target, compare(name, arguments.seeds))
+        print(target, flush=True)
+
+
+if __name__ == "__main__":
+    main()
