@@ -44,8 +44,8 @@ DataArgument = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A .npy, .npz, .csv or .parquet file, a folder of .parquet files or of images, "
-        f"or {DIGITS}.",
+        help="A .npy, .npz, .zarr, .csv or .parquet file, a folder of .parquet files or of "
+        f"images, or {DIGITS}.",
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]

@@ -8,8 +8,8 @@ import numpy as np
 
 from deepmixture.data import scratch, tables, tensors
 
-MOST_AT_ONCE = 1e9
-"""Bytes that are read into memory; more go to a scratch file."""
+MOST_AT_ONCE = 1e8
+"""Bytes that are read at once, in several copies; more go to a scratch file a block at a time."""
 
 BLOCK_BYTES = 32 * 2**20
 
