@@ -62,10 +62,11 @@ def test_an_epoch_can_be_gone_on_with(skip: int, on_disk: OnDisk) -> None:
 
 
 def test_a_sample_is_of_different_rows_in_their_order(on_disk: OnDisk) -> None:
-    found = on_disk.sample(500, seed=0)[:, 0]
+    found = batches.sample(on_disk, 500, seed=0)[:, 0]
     assert len(found) == 500
     assert (found.diff() > 0).all()
-    assert on_disk.sample(20_000, seed=0)[:, 0].equal(torch.arange(10_007.0))
+    assert batches.sample(on_disk, 20_000, seed=0)[:, 0].equal(torch.arange(10_007.0))
+    assert batches.sample(on_disk[:], 500, seed=0)[:, 0].equal(found)
 
 
 @pytest.mark.parametrize("name", [name for name in deepmixture.MODELS if name != "n2d"])
@@ -130,12 +131,27 @@ def test_a_killed_fit_on_disk_goes_on_to_the_same_bits(
         assert one.equal(other)
 
 
-def test_a_given_start_needs_rows_in_memory(make: Make, blobs: np.ndarray) -> None:
-    start = np.arange(len(blobs)) % 3
-    small = make("deepmixture", memory_limit=LITTLE, start=start)
-    small._few = lambda x: x[: len(x) // 2]  # type: ignore[method-assign, assignment]
-    with pytest.raises(ValueError, match="too many for memory_limit"):
-        small.fit(blobs)
+@pytest.fixture
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepmixture.estimator.MOST_ROWS", 100)
+    monkeypatch.setattr("deepmixture.estimator.SAMPLED_ROWS", 80)
+
+
+@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.parametrize("name", ["deepmixture", "vade", "dec"])
+def test_of_many_rows_in_memory_a_sample_starts(
+    name: str, make: Make, blobs: np.ndarray, classes: np.ndarray
+) -> None:
+    model = make(name).fit(blobs)
+    assert len(model.labels_) == len(blobs)
+    assert adjusted_rand_score(model.labels_, classes) > 0.9
+    assert "The start was found on 80 of the rows." in model.decisions_
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_a_given_start_of_many_rows_is_refused(make: Make, blobs: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="a given start has a label for each row"):
+        make("deepmixture", start=np.arange(len(blobs)) % 3).fit(blobs)
 
 
 @pytest.mark.parametrize("limit", [0, -1.0, float("nan")])

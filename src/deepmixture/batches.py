@@ -45,16 +45,6 @@ class OnDisk:
         scratch.forget(self.values)
         return read
 
-    def sample(self, n_rows: int, seed: int) -> Tensor:
-        """Return so many of the rows (n, F), in their order."""
-        rng = np.random.default_rng(seed)
-        rows = np.sort(rng.choice(len(self), min(n_rows, len(self)), replace=False))
-        parts = []
-        for start in range(0, len(self), self.group_rows):
-            inside = rows[(rows >= start) & (rows < start + self.group_rows)]
-            parts.append(self[start : start + self.group_rows][torch.from_numpy(inside - start)])
-        return torch.cat(parts)
-
     def groups(self, seed: int, skip: int = 0) -> Iterator[Tensor]:
         """Yield the rows in groups of random blocks, each shuffled, but for the first `skip`."""
         order = np.random.default_rng(seed).permutation(math.ceil(len(self) / BLOCK_ROWS))
@@ -93,6 +83,18 @@ def in_blocks(rows: Rows) -> Iterator[Tensor]:
         return
     for start in range(0, len(rows), rows.group_rows):
         yield rows[start : start + rows.group_rows]
+
+
+def sample(rows: Rows, n_rows: int, seed: int) -> Tensor:
+    """Return so many of the rows (n, F), drawn at random, in their order."""
+    rng = np.random.default_rng(seed)
+    drawn = np.sort(rng.choice(len(rows), min(n_rows, len(rows)), replace=False))
+    parts, start = [], 0
+    for block in in_blocks(rows):
+        inside = drawn[(drawn >= start) & (drawn < start + len(block))] - start
+        parts.append(block[torch.from_numpy(inside).to(block.device)])
+        start += len(block)
+    return torch.cat(parts)
 
 
 def shuffled(

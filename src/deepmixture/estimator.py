@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from deepmixture import __version__, checks, data, engine, likelihoods, nets, presets
-from deepmixture.batches import Rows
+from deepmixture.batches import Rows, sample
 from deepmixture.checkpoint import (
     Journal,
     Step,
@@ -41,7 +41,8 @@ from deepmixture.progress import Callback, Silent
 Array = NDArray[Any]
 E = TypeVar("E", bound="LatentMixtureEstimator")
 T = TypeVar("T")
-MOST_FOR_START = 200_000
+MOST_ROWS = 1_000_000
+SAMPLED_ROWS = 200_000
 
 
 @dataclass(eq=False, repr=False)
@@ -95,8 +96,8 @@ class LatentMixtureEstimator(FittedMixture):
         multiplies it natively. Losses and densities are always float32.
     memory_limit : float, default=2.0
         Gigabytes of scaled rows that are held in memory. More are kept in a scratch file in the
-        folder for temporary files, and read in shuffled blocks; starts, and the stages that hold
-        them, then see a random 200,000 of the rows.
+        folder for temporary files, and read in shuffled blocks. Starts, and the stages that hold
+        them, then see a random 200,000 of the rows, as they do of more than a million in memory.
     random_state : int, RandomState or None, default=None
         The same integer on the same machine, with as many threads, gives the same labels, to the
         bit.
@@ -369,11 +370,11 @@ class LatentMixtureEstimator(FittedMixture):
         self.timings_[stage.name] = sum(float(record["seconds"]) for record in records)
 
     def _few(self, x: Rows) -> Tensor:
-        """Return the rows that a start is found on: all, or a sample of rows on disk."""
-        if isinstance(x, Tensor):
+        """Return the rows that a start is found on: all, or a sample of many."""
+        if isinstance(x, Tensor) and len(x) <= MOST_ROWS:
             return x
         seed = engine.derive_seed(self.seed_, "sample")
-        return x.sample(MOST_FOR_START, seed).to(self.hardware_.device)
+        return sample(x, SAMPLED_ROWS, seed).to(self.hardware_.device)
 
     def _finish(self, x: Rows) -> None:
         """Order the clusters by size and label the training rows."""
@@ -409,12 +410,12 @@ class LatentMixtureEstimator(FittedMixture):
         ]
 
     def _where(self, rows: data.Rows) -> list[str]:
-        if self._fits(rows):
-            return []
-        return [
-            f"More than {self.memory_limit:g} gigabytes of rows: they were read from a scratch "
-            f"file, and the start was found on {min(MOST_FOR_START, len(rows)):,} of them."
-        ]
+        said = []
+        if not self._fits(rows):
+            said = [f"More than {self.memory_limit:g} gigabytes: read from a scratch file."]
+        if said or len(rows) > MOST_ROWS:
+            said.append(f"The start was found on {min(SAMPLED_ROWS, len(rows)):,} of the rows.")
+        return said
 
     def _stepped_back(self) -> list[str]:
         stages = dict.fromkeys(r["stage"] for r in self.history_ if "rate_factor" in r)

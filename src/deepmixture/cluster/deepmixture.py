@@ -167,8 +167,8 @@ callable, default="auto"
         few = self._few(x)
         if len(few) < len(x) and not isinstance(self.start, str):
             raise ValueError(
-                f"a given start has a label for each of {len(x):,} rows, which are too many for "
-                f"memory_limit={self.memory_limit} gigabytes: raise it, or take start='graph'"
+                f"a given start has a label for each row, and of {len(x):,} rows a start is "
+                f"found on {len(few):,}; take start='auto', or fewer rows"
             )
         seed = self.seed_
         runs: list[Run] = []
@@ -256,7 +256,9 @@ callable, default="auto"
         memory = 0.5 ** (5 / max(epochs, 5))  # one half a fifth of the stage
         responsibilities = deepmixture.Responsibilities(given, self.start_weight, memory)
         refinement = deepmixture.Refinement(self.model_, responsibilities, self._change(x, space))
-        self.timings_["start" if first else "new start"] = time.perf_counter() - began
+        took = time.perf_counter() - began
+        timed = "start" if first else "new start"
+        self.timings_[timed] = self.timings_.get(timed, 0.0) + took
         self._run_stage(refinement, [x, rows], self._stage(name, epochs, refinement))
         responsibilities.learn_confusion()
         return refinement
