@@ -1,5 +1,6 @@
 """Starts: the first mixture over a latent space."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -208,6 +209,15 @@ def test_the_likelier_of_two_clusterings_is_taken() -> None:
     assert starts.likeliest(rows, [wrong, right], seed=0) is right
     assert starts.likeliest(rows, [right, wrong], seed=0) is right
     assert starts.likeliest(rows, [wrong], seed=0) is wrong
+
+
+def test_a_cluster_of_one_row_is_judged_too() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 3))
+    alone = np.eye(2)[(np.arange(50) == 7).astype(int)]
+    halves = np.eye(2)[np.arange(50) % 2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        starts.likeliest(rows, [alone, halves], seed=0)
 
 
 def test_a_constant_column_makes_no_cluster_infinitely_likely() -> None:

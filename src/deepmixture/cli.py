@@ -220,7 +220,7 @@ def fit(
             terminal.complain("warning", f"the report could not be written: {error}")
             if verbose:
                 traceback.print_exc()
-    if callback.stopped:
+    if callback.stopped or estimator.interrupted_:
         raise Interrupted(
             f"the model so far is in {written}; go on: deepmixture fit {data} --resume {written}"
         )

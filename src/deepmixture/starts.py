@@ -272,7 +272,8 @@ def _mean_log_density(rows: Array, labels: NDArray[np.int64]) -> float:
     within = []
     for label in np.unique(labels):
         inside = rows[labels == label]
-        covariance = ledoit_wolf(inside)[0] + spread
+        # Of one row there is nothing to shrink.
+        covariance = spread + (ledoit_wolf(inside)[0] if len(inside) > 1 else 0.0)
         log_density = multivariate_normal(inside.mean(0), covariance).logpdf(rows)
         within.append(np.log(len(inside) / len(rows)) + np.atleast_1d(log_density))
     return float(np.mean(logsumexp(within, axis=0)))
