@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.files import RESULTS
+from benchmarks.files import RESULTS, write
 from benchmarks.hardware import circumstances, set_threads
 
 FILES, CLUSTERS = 10, 10
@@ -93,6 +94,40 @@ def fit(folder: Path, share: float, batch_size: int) -> dict[str, Any]:
     }
 
 
+def equal(n_rows: int = 250_000, n_columns: int = 64) -> Iterator[dict[str, Any]]:
+    """Fit the same rows from memory and from a scratch file, with two seeds."""
+    import deepmixture
+    from deepmixture.metrics import score_clustering
+
+    rng = np.random.default_rng(1)
+    centres = 0.4 * np.random.default_rng(0).normal(size=(CLUSTERS, n_columns))
+    labels = rng.integers(0, CLUSTERS, n_rows)
+    rows = rng.standard_normal((n_rows, n_columns), dtype=np.float32)
+    rows += centres[labels].astype(np.float32)
+    for seed in (0, 1):
+        for limit in (2.0, 0.01):
+            model = deepmixture.VaDE(
+                CLUSTERS,
+                kind="table",
+                hidden=(256, 256),
+                pretrain_epochs=1,
+                epochs=2,
+                hold_epochs=1,
+                start="gmm",
+                batch_size=1024,
+                n_init=3,
+                memory_limit=limit,
+                random_state=seed,
+            ).fit(rows)
+            yield {
+                "rows": n_rows,
+                "on_disk": limit < 1.0,
+                "seed": seed,
+                "nmi": score_clustering(labels, model.labels_)["nmi"],
+                "last_loss": model.history_[-1]["loss"],
+            }
+
+
 def main() -> None:
     """Write the rows, fit in processes of their own, and write the results file."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -100,12 +135,17 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--equal", action="store_true", help="the same rows from both, instead")
     parser.add_argument("--fit", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--share", type=float, default=1.0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     set_threads(arguments.threads)
     if arguments.fit:
         print(json.dumps(fit(arguments.fit, arguments.share, arguments.batch_size)))
+        return
+    if arguments.equal:
+        result = {"command": "python -m benchmarks.streaming --equal", "fits": list(equal())}
+        write(RESULTS / "streaming-equal.json", result | circumstances())
         return
     folder = Path(tempfile.mkdtemp(prefix="streaming-"))
     try:
@@ -134,7 +174,7 @@ def main() -> None:
         "cost_a_row_over_that_in_memory": cost(found[1]) / in_memory,
         **circumstances(),
     }
-    (RESULTS / "streaming.json").write_text(json.dumps(result, indent=2) + "\n")
+    write(RESULTS / "streaming.json", result)
 
 
 if __name__ == "__main__":

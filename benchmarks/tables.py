@@ -401,6 +401,20 @@ def streaming_section() -> str:
         f"| {run['seconds_to_predict']:.0f} | {100 * run['nmi']:.1f} |"
         for run in runs
     ]
+    same = []
+    beside = files.RESULTS / "streaming-equal.json"
+    if beside.exists():
+        fits = json.loads(beside.read_text())
+        cells = [
+            f"{'scratch file' if fit['on_disk'] else 'memory'} {100 * fit['nmi']:.1f} "
+            f"({fit['last_loss']:.2f})"
+            for fit in fits["fits"]
+        ]
+        same = [
+            "",
+            f"The same {fits['fits'][0]['rows']:,} rows from both, by `{fits['command']}`, NMI "
+            f"(and last loss) with seeds 0 and 1: {', '.join(cells)}.",
+        ]
     return "\n".join(
         [
             "## More rows than fit in memory",
@@ -416,6 +430,7 @@ def streaming_section() -> str:
             "",
             "Cost of a row from the scratch file by that of one in memory: "
             f"{result['cost_a_row_over_that_in_memory']:.2f}.",
+            *same,
             "",
             circumstances([result]),
         ]
