@@ -59,7 +59,12 @@ class FittedMixture(
         return self._evaluate(self.model_.log_q_y, x)
 
     def _labels(self, x: Rows) -> Tensor:
-        return torch.cat([self._log_q_y(block).argmax(1) for block in in_blocks(x)])
+        labels = torch.empty(len(x), dtype=torch.int64)
+        done = 0
+        for block in in_blocks(x):
+            labels[done : done + len(block)] = self._log_q_y(block).argmax(1)
+            done += len(block)
+        return labels
 
     def _evaluate(self, function: Callable[[Tensor], Tensor], x: Rows) -> Tensor:
         self.model_.to(self.hardware_.device)
