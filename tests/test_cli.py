@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -526,9 +527,13 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch, error: BaseException
     monkeypatch.setattr("deepmixture.progress.Bar.step", step)
 
 
-@pytest.mark.parametrize("error", [None, KeyboardInterrupt(), OSError("the disk is gone")])
+@pytest.mark.parametrize(
+    ("error", "said_again"),
+    [(None, []), (KeyboardInterrupt(), SMALL), (OSError("the disk is gone"), [])],
+)
 def test_a_fit_that_ended_early_is_gone_on_with(
     error: BaseException | None,
+    said_again: list[str],
     blobs: Path,
     fitted: Path,
     tmp_path: Path,
@@ -546,8 +551,8 @@ def test_a_fit_that_ended_early_is_gone_on_with(
     if error is not None:
         assert cli.main([*words, *SMALL, "--out", str(run)]) == 2
         assert "not finished; go on with it by --resume" in complaint(capsys)
-    # Of its own settings, none of which is said again.
-    assert cli.main([*words, "--resume", str(run)]) == 0
+    # Of its own settings, none of which must be said again.
+    assert cli.main([*words, *said_again, "--resume", str(run)]) == 0
     assert f"going on with the fit in {run}" in capsys.readouterr().out
     assert not (run / "checkpoint").exists()
     weights = [folder / "model" / "model.safetensors" for folder in (run, fitted)]
@@ -568,6 +573,29 @@ def test_a_fit_killed_before_its_first_checkpoint_starts_over(
     assert cli.main(words) == 0
     assert "starting over" in capsys.readouterr().out
     assert (run / "run.json").is_file()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("option", ["--resume", "--out"])
+def test_a_checkpoint_of_another_program_is_left_alone(
+    option: str,
+    finished: bool,
+    blobs: Path,
+    fitted: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    if finished:
+        shutil.copytree(fitted, run)
+    (run / "checkpoint").mkdir(parents=True)
+    (run / "checkpoint" / "weights.pt").write_text("of weeks")
+    before = snapshot(tmp_path)
+    words = ["fit", str(blobs), *SMALL, "--no-report", option, str(run)]
+    assert cli.main([*words, "--overwrite"]) == 2
+    said = "also holds checkpoint" if finished else "not a deepmixture run"
+    assert said in complaint(capsys)
+    assert snapshot(tmp_path) == before
 
 
 def test_a_fit_that_fails_at_once_leaves_no_folder(

@@ -202,3 +202,15 @@ def test_a_folder_caught_between_its_names_is_put_back(
     assert (run / "checkpoint").is_dir()
     run_folder.recover(run)
     assert (run / "checkpoint").is_dir()
+
+
+def test_what_lies_beside_a_checkpoint_is_not_replaced(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoint").mkdir(parents=True)
+    (run / "checkpoint" / "fit.json").write_text("{}")
+    run_folder.check_new_folder(run, overwrite=True)
+    with pytest.raises(ValueError, match="--resume"):
+        run_folder.check_new_folder(run)
+    (run / "thesis.txt").write_text("of years")
+    with pytest.raises(ValueError, match="not a deepmixture run"):
+        run_folder.check_new_folder(run, overwrite=True)

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 BAD_INPUT = 2
+DEFAULT = "deepmixture"
 # Told in one sentence; anything else is a bug and shows where. Diverging is an ArithmeticError.
 TOLD = (ValueError, TypeError, OSError, ArithmeticError)
 
@@ -130,7 +131,6 @@ def fit(
     from deepmixture import run_folder
 
     console = terminal.console()
-    begun: dict[str, Any] = {}
     if resume is not None:
         if out is not None and out.resolve() != resume.resolve():
             raise ValueError(f"--resume {resume} goes on in its folder; --out {out} is another")
@@ -139,15 +139,18 @@ def fit(
         if run_folder.is_finished(out):
             terminal.say(console, f"the fit in {out} is finished")
             return
-        begun = inputs.settings_of(out / run_folder.CHECKPOINT)
+    if out is None:
+        stem = Path(data.partition(":")[2] or data).stem or "data"
+        out = run_folder.free_name(Path("runs") / f"{stem}-{model or DEFAULT}")
+    run_folder.check_new_folder(out, overwrite=overwrite)
+    checkpoint = out / run_folder.CHECKPOINT
+    begun = {} if resume is None else inputs.settings_of(checkpoint)
+    if resume is not None:
         terminal.say(
             console, f"going on with the fit in {out}" if begun else f"starting over: {out}"
         )
-    model = model or begun.pop("model", "deepmixture")
-    if out is None:
-        stem = Path(data.partition(":")[2] or data).stem or "data"
-        out = run_folder.free_name(Path("runs") / f"{stem}-{model}")
-    run_folder.check_new_folder(out, overwrite=overwrite)
+    began_as = begun.pop("model", DEFAULT)
+    model = model or began_as
     given = {
         "n_clusters": inputs.number_of_clusters(clusters),
         "random_state": seed,
@@ -175,7 +178,6 @@ def fit(
         console,
         f"{estimator.__class__.__name__} on {rows.source}: {terminal.describe_shape(rows)}",
     )
-    checkpoint = out / run_folder.CHECKPOINT
     if resume is None:
         shutil.rmtree(checkpoint, ignore_errors=True)  # of a fit that --overwrite gives up
     with StopOnSignal(

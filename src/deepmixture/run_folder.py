@@ -40,7 +40,7 @@ FORMAT = "deepmixture run"
 FORMAT_VERSION = 1
 
 TABLE_SUFFIXES = (".parquet", ".csv")
-_OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, CHECKPOINT, ".DS_Store"})
+_OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, ".DS_Store"})
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ def _check_replaceable(path: Path, *, overwrite: bool) -> None:
             f"the output folder {path} holds an earlier run; choose another name, "
             "or replace it with --overwrite"
         )
-    others = sorted(entry.name for entry in path.iterdir() if entry.name not in _OURS)
+    others = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry))
     if others:
         raise ValueError(
             f"the output folder {path} also holds {others[0]}, which deepmixture did not write; "
@@ -317,7 +317,16 @@ def _check_replaceable(path: Path, *, overwrite: bool) -> None:
 
 
 def _is_unfinished(path: Path) -> bool:
-    return [entry.name for entry in path.iterdir()] == [CHECKPOINT]
+    entries = list(path.iterdir())
+    return [entry.name for entry in entries] == [CHECKPOINT] and _is_ours(entries[0])
+
+
+def _is_ours(entry: Path) -> bool:
+    if entry.name != CHECKPOINT:
+        return entry.name in _OURS
+    # Other programs call their folders so too: ours says whose it is before all else.
+    names = {file.name for file in entry.iterdir()} if entry.is_dir() else {entry.name}
+    return "fit.json" in names or names <= {".fit.json.partial"}
 
 
 def _check_writable(target: Path, path: Path) -> None:
