@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import deepmixture
-from benchmarks.files import RESULTS
+from benchmarks import files
 from benchmarks.hardware import circumstances, set_threads
 from benchmarks.peers import Moments
 from deepmixture import engine, estimator, open_rows
@@ -177,7 +177,7 @@ def main() -> None:
         "steps": found,
         **circumstances(),
     }
-    (RESULTS / "floor.json").write_text(json.dumps(result, indent=2) + "\n")
+    files.write(files.RESULTS / "floor.json", result)
 
 
 if __name__ == "__main__":

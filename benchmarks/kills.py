@@ -7,7 +7,6 @@ labels of every fit are compared, byte by byte, with those of a fit that was lef
 
 import argparse
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -18,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.files import RESULTS
+from benchmarks import files
 from benchmarks.hardware import circumstances, set_threads
 
 COMPARED = ("model/model.safetensors", "labels.parquet")
@@ -85,7 +84,7 @@ def main() -> int:
         "killed_after_seconds": killed_after,
         **circumstances(),
     }
-    (RESULTS / "kills.json").write_text(json.dumps(result, indent=2) + "\n")
+    files.write(files.RESULTS / "kills.json", result)
     return 0
 
 

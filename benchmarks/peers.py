@@ -8,7 +8,6 @@ nothing else disturbs it, and the seconds of the whole epoch are kept beside it.
 
 import argparse
 import itertools
-import json
 import math
 import os
 import statistics
@@ -21,12 +20,12 @@ from unittest.mock import MagicMock
 import numpy as np
 import torch
 
+from benchmarks import files
 from benchmarks.hardware import circumstances
 from deepmixture import engine, likelihoods, nets, open_rows, priors, schedules
 from deepmixture.models import vade
 from deepmixture.progress import Silent
 
-HERE = Path(__file__).resolve().parent
 HIDDEN, LATENT, CLUSTERS = [500, 500, 2000], 10, 10
 
 
@@ -149,9 +148,7 @@ def main() -> None:
         },
         **circumstances(),
     }
-    target = HERE / "results" / "peers.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(result, indent=2) + "\n")
+    files.write(files.RESULTS / "peers.json", result)
     print(result["ratios"], result["ratios_of_whole_epochs"])
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.killing import Killed, Killer
 from torch import Tensor
 
 import deepmixture
@@ -20,23 +21,6 @@ from deepmixture.progress import Silent
 
 Make = Callable[..., LatentMixtureEstimator]
 FEW = {"pretrain_epochs": 2, "epochs": 3}
-
-
-class Killed(BaseException):
-    """What stands for a kill within one process."""
-
-
-class Killer(Silent):
-    """Kill the fit at one of its steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def step(self) -> bool:
-        self.left -= 1
-        if self.left < 0:
-            raise Killed
-        return False
 
 
 class Stopper(Killer):

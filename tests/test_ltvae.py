@@ -324,7 +324,7 @@ def test_information_between_dimensions_is_that_of_a_normal_pair() -> None:
 class OnPlanted(deepmixture.LTVAE):
     """With networks that begin as the identity, so that the facets lie along the latents."""
 
-    def _pretrain(self, x: Tensor, method: str | None) -> None:
+    def _pretrain(self, x: Tensor, few: Tensor, method: str | None) -> None:
         with torch.no_grad():
             for layer in (self.model_.head.mean, self.model_.decoder.decoder):
                 layer.weight.copy_(torch.eye(5))

@@ -384,7 +384,7 @@ class Crash(OSError):
         (Path, "rename", 1),
         (os, "fsync", 0),
         (os, "fsync", 1),
-        (store, "_write", 1),
+        (store, "write_through", 1),
         (store.tempfile, "mkdtemp", 0),
         (store.tempfile, "mkdtemp", 1),
         (store.json, "dumps", 0),

@@ -11,13 +11,13 @@ import pytest
 import torch
 from pyarrow import parquet
 from sklearn.metrics import adjusted_rand_score
+from tests.killing import Killed, Killer
 
 import deepmixture
 from deepmixture import batches
 from deepmixture.batches import OnDisk
 from deepmixture.data import open_rows, scratch, streams
 from deepmixture.estimator import LatentMixtureEstimator
-from deepmixture.progress import Silent
 
 Make = Callable[..., LatentMixtureEstimator]
 CPU = torch.device("cpu")
@@ -97,21 +97,6 @@ def test_a_model_says_the_same_of_rows_on_disk(make: Make, blobs: np.ndarray) ->
 def test_pixels_on_disk_are_clipped_too(make: Make, images: np.ndarray) -> None:
     model = make(memory_limit=LITTLE).fit(images // 2)
     assert model.predict(images).shape == (len(images),)
-
-
-class Killed(BaseException):
-    pass
-
-
-class Killer(Silent):
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def step(self) -> bool:
-        self.left -= 1
-        if self.left < 0:
-            raise Killed
-        return False
 
 
 def test_a_killed_fit_on_disk_goes_on_to_the_same_bits(

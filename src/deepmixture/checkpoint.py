@@ -100,10 +100,7 @@ class Journal:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             try:
-                with beside.open("wb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                write_through(beside, content)
                 if keep is not None and target.exists():
                     target.replace(self.path / keep)
                 beside.replace(target)
@@ -325,6 +322,14 @@ def _checksum(about: Mapping[str, str], named: Mapping[str, Tensor]) -> str:
 def _as_numbers(tensor: Tensor) -> Tensor:
     # numpy has no bfloat16.
     return tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor
+
+
+def write_through(file: Path, content: bytes) -> None:
+    """Write a file and force it to the disk."""
+    with file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _force_names(folder: Path) -> None:

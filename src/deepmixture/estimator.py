@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
@@ -348,7 +349,9 @@ class LatentMixtureEstimator(FittedMixture):
         device = self.hardware_.device
 
         def with_noise() -> tuple[T, dict[str, Tensor]]:
-            return compute(), engine.noise_state(device)
+            # It works on numpy arrays, whatever scikit-learn was told to expect of its callers.
+            with config_context(array_api_dispatch=False):
+                return compute(), engine.noise_state(device)
 
         result, noise = remember(self._step(name), with_noise)
         engine.set_noise_state(noise, device)

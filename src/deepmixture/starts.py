@@ -112,9 +112,8 @@ def neighbour_graph(
 
     The way of N2D (McConville et al. 2021, "(Not too) deep clustering"). At most 20,000 rows are
     embedded; each other row has the responsibilities of its nearest embedded neighbours. Fewer
-    rows are embedded up to five times, for an embedding has its own accidents: of 60 embeddings of
-    1,797 digits 23 led to no more than 91%, and the one chosen of five always to 95% (seeds 100
-    to 111). Fewer than 50 rows have no graph to speak of and start from `gaussian_mixture`.
+    rows are embedded up to five times, for an embedding has its own accidents, and the mixtures
+    of all compete. Fewer than 50 rows have no graph to speak of and start from `gaussian_mixture`.
 
     Parameters
     ----------

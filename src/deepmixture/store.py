@@ -3,7 +3,6 @@
 import hashlib
 import json
 import numbers
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture import __version__, checks, engine
+from deepmixture.checkpoint import write_through
 from deepmixture.data import Scaling
 from deepmixture.estimator import LatentMixtureEstimator
 
@@ -86,8 +86,8 @@ def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        _write(beside / WEIGHTS, weights)
-        _write(beside / DESCRIPTION, text.encode())
+        write_through(beside / WEIGHTS, weights)
+        write_through(beside / DESCRIPTION, text.encode())
         beside.chmod(0o755)
         replace_folder(beside, target)
     finally:
@@ -284,13 +284,6 @@ def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} cannot be saved")
-
-
-def _write(file: Path, content: bytes) -> None:
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def replace_folder(new: Path, target: Path) -> None:

@@ -153,8 +153,9 @@ class DEC(Pretrained):
         self.model_ = dec.DEC(*self._networks(), assignment, self.reconstruction_weight)
 
     def _train(self, x: Rows) -> None:
-        self._pretrain(x, self.pretraining)
-        x = self._few(x)  # the target has K numbers a row
+        few = self._few(x)
+        self._pretrain(x, few, self.pretraining)
+        x = few  # the target has K numbers a row
         start = self._start(x, STARTS[self.start])
         device = self.hardware_.device
         self.model_.assignment.start(torch.from_numpy(start.means).float().to(device))

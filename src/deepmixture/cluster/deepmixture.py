@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import config_context
 from torch import Tensor
 
 from deepmixture import (
@@ -163,13 +162,8 @@ callable, default="auto"
         return presets.network_for_representation(self.kind_, self._image_sides())
 
     def _train(self, x: Rows) -> None:
-        self._check(len(x))
         few = self._few(x)
-        if len(few) < len(x) and not isinstance(self.start, str):
-            raise ValueError(
-                f"a given start has a label for each row, and of {len(x):,} rows a start is "
-                f"found on {len(few):,}; take start='auto', or fewer rows"
-            )
+        self._check(len(x), len(few))
         seed = self.seed_
         runs: list[Run] = []
         for number in range(self.n_init):
@@ -202,7 +196,7 @@ callable, default="auto"
         ]
         self.disagreement_ = self._disagreement(few)
 
-    def _check(self, n_rows: int) -> None:
+    def _check(self, n_rows: int, n_few: int) -> None:
         """Refuse before any training what cannot be used with these rows."""
         if self.n_clusters == "auto" and not (
             isinstance(self.start, str) and self.start in ("auto", "graph")
@@ -212,6 +206,11 @@ callable, default="auto"
             )
         if not isinstance(self.start, str):
             checks.check_responsibilities(self.start, n_rows, self.n_clusters_)
+            if n_few < n_rows:
+                raise ValueError(
+                    f"a given start has a label for each row, and of {n_rows:,} rows a start is "
+                    f"found on {n_few:,}; take start='auto', or fewer rows"
+                )
         if self.consistency == "affine" and self._image_sides() is None:
             raise ValueError(
                 "consistency='affine' needs images: X of shape (N, H, W) or (N, H, W, C); "
@@ -226,7 +225,7 @@ callable, default="auto"
         if isinstance(self.start, str) and self.start == "random":
             self._train_from_nothing(x)
             return
-        self._pretrain(x, "autoencoder")
+        self._pretrain(x, few, "autoencoder")
         latent = self._evaluate(self.model_.latent, few).double().numpy()
         rows = torch.arange(len(few), device=x.device)
         refinement = self._refine(few, rows, self._space(few, latent), "refinement")
@@ -312,12 +311,11 @@ callable, default="auto"
         trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // n_rows))
 
         def compute() -> NDArray[np.float64]:
-            with config_context(array_api_dispatch=False):
-                found = [
-                    STARTS[name](space, self.n_clusters_, seed, trials, begin).responsibilities
-                    for name in names
-                ]
-                return starts.likeliest(space, found, seed)
+            found = [
+                STARTS[name](space, self.n_clusters_, seed, trials, begin).responsibilities
+                for name in names
+            ]
+            return starts.likeliest(space, found, seed)
 
         return self._remember("start", compute)
 
@@ -329,12 +327,9 @@ callable, default="auto"
     def _find_number(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
         """Find the number of clusters and the responsibilities (N, K) that begin with it."""
         seed = engine.derive_seed(self.seed_, "number")
-
-        def compute() -> tuple[NDArray[np.float64], list[selection.Merge]]:
-            with config_context(array_api_dispatch=False):
-                return selection.find_number(space, seed)
-
-        responsibilities, self.merges_ = self._remember("number of clusters", compute)
+        responsibilities, self.merges_ = self._remember(
+            "number of clusters", lambda: selection.find_number(space, seed)
+        )
         self.n_clusters_ = responsibilities.shape[1]
         trained = self.model_.state_dict()
         self._build()

@@ -114,8 +114,9 @@ class GMGAN(Pretrained):
         epochs = self._epochs(self.epochs, len(x), at_least=20, steps=2500)
         rate = 0.2 * self.learning_rate
         if self.pretraining is not None:
-            self._pretrain(x, self.pretraining)
-            model.prior.start(*full(self._start(self._few(x), STARTS[self.start])))
+            few = self._few(x)
+            self._pretrain(x, few, self.pretraining)
+            model.prior.start(*full(self._start(few, STARTS[self.start])))
             model.discriminator[0].load_state_dict(model.encoder.state_dict())
             # A discriminator that knows nothing yet would lead a generator that knows much astray.
             first = math.ceil(epochs / 20)

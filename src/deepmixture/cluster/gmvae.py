@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from deepmixture import engine, schedules
 from deepmixture.batches import Rows
@@ -104,12 +105,13 @@ class GMVAE(Pretrained):
                 "pretraining='stacked' goes layer by layer through network='mlp'; got "
                 f"network={self.network_!r}"
             )
-        self._pretrain(x, self.pretraining)
+        few = self._few(x)
+        self._pretrain(x, few, self.pretraining)
         epochs = self._epochs(self.epochs, len(x), at_least=28, steps=2500)
         rate = schedules.constant(self.learning_rate)
         if self.start is not None:
             held = 2 * epochs // 3 if self.hold_epochs == "auto" else min(self.hold_epochs, epochs)
-            self._take_shape(x, self.start, held)
+            self._take_shape(few, self.start, self._as_long(held, x, few))
             epochs -= held
             # Let go at full rate, and the first noisy steps undo part of the start.
             rate = schedules.cosine(0.3 * self.learning_rate, 0.003 * self.learning_rate)
@@ -118,10 +120,9 @@ class GMVAE(Pretrained):
         stage = engine.Stage("evidence", epochs, rate, self.batch_size, {"kl_weight": grows})
         self._run_stage(self.model_, [x], stage)
 
-    def _take_shape(self, x: Rows, name: str, epochs: int) -> None:
+    def _take_shape(self, x: Tensor, name: str, epochs: int) -> None:
         """Start the clusters and train with the responsibilities of the start held."""
-        few = self._few(x)
-        start = self._start(few, STARTS[name])
+        start = self._start(x, STARTS[name])
         device = self.hardware_.device
         responsibilities = torch.from_numpy(start.responsibilities).float().to(device)
         self._start_prior(start)
@@ -130,12 +131,6 @@ class GMVAE(Pretrained):
             spread = torch.from_numpy(0.1 * start.total_scale).float().to(device)
             self.model_.head.start_scale(spread)
         rate, whole = schedules.constant(self.learning_rate), schedules.constant(1.0)
-        stage = engine.Stage(
-            "taking shape",
-            self._as_long(epochs, x, few),
-            rate,
-            self.batch_size,
-            {"kl_weight": whole},
-        )
+        stage = engine.Stage("taking shape", epochs, rate, self.batch_size, {"kl_weight": whole})
         held = gmvae.HeldGMVAE(self.model_)
-        self._run_stage(held, [few, responsibilities], stage)
+        self._run_stage(held, [x, responsibilities], stage)

@@ -103,8 +103,8 @@ class LTVAE(Pretrained):
     # ------------------------------------------------------------------------------- training
 
     def _train(self, x: Rows) -> None:
-        self._pretrain(x, self.pretraining)
         few = self._few(x)
+        self._pretrain(x, few, self.pretraining)
         if self.pretraining != "vae":
             # The noise of q(z|x) starts small next to the latent, or it would undo the start.
             spread = 0.1 * self._evaluate(self.model_.latent, few).std(0).clamp_min(1e-6)
@@ -156,11 +156,9 @@ class LTVAE(Pretrained):
         self._callback.begin("start", 1, 1)
 
         def compute() -> Array:
-            # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
-            with config_context(array_api_dispatch=False):
-                find = STARTS[self.start]
-                latent = means[:, own].double().numpy()
-                return find(latent, self.n_clusters_, seed, self.n_init).responsibilities
+            find = STARTS[self.start]
+            latent = means[:, own].double().numpy()
+            return find(latent, self.n_clusters_, seed, self.n_init).responsibilities
 
         r = torch.from_numpy(self._remember("start", compute)).float()
         tree = LatentTree(structure)
@@ -178,13 +176,12 @@ class LTVAE(Pretrained):
         """Find the facets; the main one is the root."""
         self._callback.begin("search", 1, 1)
         search = self._search(z)
-        with config_context(array_api_dispatch=False):
-            if self.facets == "search":
-                tree = search.grow()
-            elif isinstance(self.facets, Sequence):
-                return search.partitioned(cast(Sequence[Sequence[int]], self.facets))
-            else:
-                tree = search.partitioned(search.groups(int(self.facets)))
+        if self.facets == "search":
+            tree = search.grow()
+        elif isinstance(self.facets, Sequence):
+            return search.partitioned(cast(Sequence[Sequence[int]], self.facets))
+        else:
+            tree = search.partitioned(search.groups(int(self.facets)))
         facets = search.read(tree)
         # The main facet is the one whose states tell most about the rows.
         told = [starts.mutual_information(facet.responsibilities.numpy()) for facet in facets]

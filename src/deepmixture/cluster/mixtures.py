@@ -20,8 +20,10 @@ class _MixtureAfterwards(Pretrained):
         prior = FullMixture(self.n_clusters_, self.n_latent)
         self.model_ = autoencoder.AutoencoderMixture(*self._networks(), prior)
 
-    def _fit_mixture(self, x: Rows) -> starts.Start:
-        start = self._start(self._few(x))
+    def _fit_mixture(self, x: Rows, representation: str) -> starts.Start:
+        few = self._few(x)
+        self._pretrain(x, few, representation)
+        start = self._start(few)
         cast(FullMixture, self.model_.prior).start(*full(start))
         return start
 
@@ -48,8 +50,7 @@ class AEGMM(_MixtureAfterwards):
     name: ClassVar[str] = "ae-gmm"
 
     def _train(self, x: Rows) -> None:
-        self._pretrain(x, "autoencoder")
-        start = self._fit_mixture(x)
+        start = self._fit_mixture(x, "autoencoder")
         model = self.model_
         # An autoencoder has no q(z|x): its one deviation a dimension is learned with all else
         # held, for the bound on log p(x) alone.
@@ -87,5 +88,4 @@ class VAEGMM(_MixtureAfterwards):
     name: ClassVar[str] = "vae-gmm"
 
     def _train(self, x: Rows) -> None:
-        self._pretrain(x, "vae")
-        self._fit_mixture(x)
+        self._fit_mixture(x, "vae")

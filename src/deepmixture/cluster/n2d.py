@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import config_context
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -86,8 +85,9 @@ class N2D(Pretrained):
         self.model_ = n2d.N2D(*self._networks(), manifold, prior)
 
     def _train(self, x: Rows) -> None:
-        self._pretrain(x, self.pretraining)
-        latent = self._evaluate(self.model_.latent, self._few(x))
+        seen = self._few(x)
+        self._pretrain(x, seen, self.pretraining)
+        latent = self._evaluate(self.model_.latent, seen)
         began = time.perf_counter()
         self._callback.begin("manifold", 1, 1)
         seed = engine.derive_seed(self.seed_, "start")
@@ -97,13 +97,12 @@ class N2D(Pretrained):
         width = min(width, self.n_latent)
 
         def compute() -> tuple[NDArray[Any], ...]:
-            with config_context(array_api_dispatch=False):
-                few, places = starts.manifold(
-                    z, self.n_clusters_, width, seed, rng, self.n_embedded, self.n_neighbors
-                )
-                rows = places if len(few) else z
-                found = starts.trials(rows, self.n_clusters_, rng, self.n_init)
-                mixture = starts.most_informative(found).mixture
+            few, places = starts.manifold(
+                z, self.n_clusters_, width, seed, rng, self.n_embedded, self.n_neighbors
+            )
+            rows = places if len(few) else z
+            found = starts.trials(rows, self.n_clusters_, rng, self.n_init)
+            mixture = starts.most_informative(found).mixture
             return few, rows, mixture.weights_, mixture.means_, mixture.covariances_
 
         few, rows, *parts = self._remember("manifold", compute)

@@ -117,8 +117,8 @@ default="top-k"
 
     def _hold(self, x: Rows, epochs: int) -> None:
         """Pretrain, start, and train the model on the responsibilities of the start."""
-        self._pretrain(x, "autoencoder")
         few = self._few(x)
+        self._pretrain(x, few, "autoencoder")
         start = self._start(few, STARTS[self.start])
         device = self.hardware_.device
         spread, responsibilities = (

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from sklearn import config_context
 from torch import Tensor, nn
 
 from deepmixture import engine, presets, schedules, starts
@@ -31,8 +30,10 @@ class Pretrained(LatentMixtureEstimator):
     representation_length: ClassVar[tuple[int, int]] = (25, 2500)
     """Least epochs, and least steps, of an automatic pretraining."""
 
-    def _pretrain(self, x: Rows, method: str | None) -> None:
+    def _pretrain(self, x: Rows, few: Tensor, method: str | None) -> None:
         """Train the networks of `model_` as a representation of the rows x (N, F).
+
+        The deviations of a learned Gaussian start at those of `few` of the rows.
 
         Raises
         ------
@@ -58,7 +59,7 @@ class Pretrained(LatentMixtureEstimator):
         if method is not None:
             stage = engine.Stage("pretraining", epochs, rate, self.batch_size)
             self._run_stage(autoencoder.Autoencoder(*parts), [x], stage)
-        self._fit_deviations(x)
+        self._fit_deviations(few)
 
     def _pretrain_layers(self, x: Rows, epochs: int) -> None:
         """Train a fully connected pair layer by layer, each on the layers below it."""
@@ -78,14 +79,13 @@ class Pretrained(LatentMixtureEstimator):
             below.append(up)
         below.requires_grad_(True)
 
-    def _fit_deviations(self, x: Rows) -> None:
+    def _fit_deviations(self, x: Tensor) -> None:
         """Start a learned Gaussian likelihood at the deviations that the decoder leaves."""
         likelihood = self.model_.likelihood
         if not isinstance(likelihood, Gaussian) or not likelihood.raw_scale.requires_grad:
             return
         model = self.model_
-        few = self._few(x)
-        left = few.cpu() - self._evaluate(lambda part: model.decode(model.latent(part)), few)
+        left = x.cpu() - self._evaluate(lambda part: model.decode(model.latent(part)), x)
         likelihood.start(left.square().mean(0).sqrt().to(x.device))
 
     def _start(self, x: Tensor, find: Find = starts.gaussian_mixture) -> starts.Start:
@@ -94,9 +94,7 @@ class Pretrained(LatentMixtureEstimator):
         self._callback.begin("start", 1, 1)
 
         def compute() -> dict[str, Any]:
-            # The latent is a numpy array, whatever scikit-learn was told to expect of its callers.
-            with config_context(array_api_dispatch=False):
-                return vars(find(latent, self.n_clusters_, seed, self.n_init))
+            return vars(find(latent, self.n_clusters_, seed, self.n_init))
 
         return starts.Start(**self._remember("start", compute))
 

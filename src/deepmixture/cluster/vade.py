@@ -70,8 +70,8 @@ class VaDE(Pretrained):
         self.latent_mixture_ = FullMixture(self.n_clusters_, self.n_latent)
 
     def _train(self, x: Rows) -> None:
-        self._pretrain(x, self.pretraining)
         few = self._few(x)
+        self._pretrain(x, few, self.pretraining)
         start = self._start(few, STARTS[self.start])
         device = self.hardware_.device
         self._start_prior(start)
