@@ -3,6 +3,7 @@
 import os
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,8 @@ def load_rows(settings: files.Settings) -> Rows:
     """Open the rows of a table, without their labels."""
     if settings["data"] == DIGITS:
         return open_rows(load_digits().images)
-    return open_rows(source(settings), key=settings["key"])
+    rows = open_rows(source(settings), key=settings["key"])
+    return replace(rows, values=rows.values[kept(settings)]) if "thinned" in settings else rows
 
 
 def load_classes(settings: files.Settings) -> np.ndarray:
@@ -171,7 +173,16 @@ def load_classes(settings: files.Settings) -> np.ndarray:
     if settings["data"] == DIGITS:
         classes: np.ndarray = load_digits().target
         return classes
-    return read_labels(source(settings), key=settings["labels"])
+    classes = read_labels(source(settings), key=settings["labels"])
+    return classes[kept(settings)] if "thinned" in settings else classes
+
+
+def kept(settings: files.Settings) -> np.ndarray:
+    """Return which rows a table keeps of which some classes are thinned: this makes its data."""
+    classes = read_labels(source(settings), key=settings["labels"])
+    thinned = settings["thinned"]
+    drawn = np.random.default_rng(0).random(len(classes)) < thinned["share"]
+    return np.flatnonzero(drawn | ~np.isin(classes, thinned["classes"]))
 
 
 def source(settings: files.Settings) -> Path:

@@ -15,6 +15,7 @@ COMPARED = {
     "imagenette": "imagenette features",
     "cifar10": "CIFAR-10 features",
 }
+PARTS = ("parts_digits", "parts_imagenette", "parts_mnist")
 WITHOUT = "–"
 
 
@@ -108,6 +109,38 @@ def comparison(
         if any(by_run[name].get(run) for name in tables)
     ]
     return table(["", *(COMPARED[name] for name in tables)], rows)
+
+
+def parts_section() -> str:
+    """Return what DeepMixture loses without each of its parts."""
+    settings = [read_settings(name) for name in PARTS]
+    found = [read_results(name) for name in PARTS]
+    if not any(of_run for of_table in found for of_run in of_table.values()):
+        return ""
+    whole = [read_results(of["of"])["deepmixture"] for of in settings]
+    rows = [["all of it", *(cell(of_run, "all", "accuracy") for of_run in whole)]]
+    rows += [
+        [run, *(cell(of_table.get(run, []), "all", "accuracy") for of_table in found)]
+        for run in found[0]
+    ]
+    said = [f"- {run}: {facts['text']}" for run, facts in settings[0]["runs"].items()]
+    return "\n".join(
+        [
+            "## What each part of DeepMixture gives",
+            "",
+            f"Command: `make bench-{' bench-'.join(PARTS)}`. The defaults with one part taken "
+            "away or replaced; accuracy, one to one: mean ± std (worst to best) where there are "
+            "several seeds.",
+            "",
+            *table(["", *(COMPARED.get(of["of"], of["of"]) for of in settings)], rows),
+            "",
+            *said,
+            "",
+            circumstances(
+                [r for of_table in found for of_run in of_table.values() for r in of_run]
+            ),
+        ]
+    )
 
 
 def accuracy_of(name: str, found: list[Result], run: Mapping[str, Any]) -> str:
@@ -490,9 +523,10 @@ def pages() -> dict[str, str]:
     """Return the text of every generated file, by its path from the root."""
     sections = [
         comparison_section(),
-        *map(table_section, (*COMPARED, "ablation")),
+        *map(table_section, (*COMPARED, "mnist_thinned", "ablation")),
         v_measure_section(),
         digits_section(),
+        parts_section(),
         others_section(),
         *(section(name) for name in MEASUREMENTS),
     ]

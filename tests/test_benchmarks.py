@@ -83,6 +83,20 @@ def test_every_setting_of_every_table_is_one_of_its_estimator() -> None:
                 check_parameters(estimator)
 
 
+def test_a_thinned_class_keeps_its_share_of_rows(place: Path, classes: np.ndarray) -> None:
+    file = place / "settings" / "thin.toml"
+    file.write_text(
+        SETTINGS.replace(
+            "seeds = [0, 1]", "thinned = { classes = [0], share = 0.3 }\nseeds = [0]", 1
+        )
+    )
+    settings = files.read_settings("thin")
+    left = runner.load_classes(settings)
+    assert len(runner.load_rows(settings)) == len(left)
+    assert [int((left == k).sum()) for k in (1, 2)] == [40, 30]
+    assert 5 <= int((left == 0).sum()) <= 25
+
+
 def test_every_result_belongs_to_a_run() -> None:
     for folder in files.RESULTS.iterdir():
         if folder.is_dir() and folder.name not in ("figures", "others"):
