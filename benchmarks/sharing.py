@@ -31,7 +31,7 @@ def share_beginnings(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pretrain, start = Pretrained._pretrain, Pretrained._start
 
-    def shared_pretrain(self: Any, x: Tensor, method: str | None) -> None:
+    def shared_pretrain(self: Any, x: Tensor, few: Tensor, method: str | None) -> None:
         parts = {part: getattr(self.model_, part).state_dict() for part in PARTS}
         weights = [value for state in parts.values() for value in state.values()]
         given = [method, self.likelihood_, self.seed_, torch.get_num_threads()]
@@ -40,7 +40,7 @@ def share_beginnings(folder: Path) -> None:
 
         def compute() -> dict[str, Any]:
             known = len(self.history_), set(self.timings_)
-            pretrain(self, x, method)
+            pretrain(self, x, few, method)
             return {
                 "state": {part: getattr(self.model_, part).state_dict() for part in PARTS},
                 "history": self.history_[known[0] :],

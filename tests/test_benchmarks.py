@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import torch
 
 pytest.importorskip("benchmarks", reason="not a source tree")
 
-from benchmarks import baselines, figures, files, runner, tables
+from benchmarks import baselines, figures, files, runner, sharing, tables
 from benchmarks.__main__ import main
 
 from deepmixture import MODELS, TrainingDiverged, open_rows
 from deepmixture.checks import check_parameters
+from deepmixture.cluster.pretrained import Pretrained
 from deepmixture.estimator import LatentMixtureEstimator
+
+Make = Callable[..., LatentMixtureEstimator]
 
 SETTINGS = """
 title = "Blobs"
@@ -81,6 +85,20 @@ def test_every_setting_of_every_table_is_one_of_its_estimator() -> None:
             estimator.set_params(random_state=0, **run["parameters"])
             if isinstance(estimator, LatentMixtureEstimator):
                 check_parameters(estimator)
+
+
+def test_a_fit_that_shares_its_beginning_is_the_fit_alone(
+    make: Make, blobs: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = make(epochs=2).fit(blobs)
+    for name in ("_pretrain", "_start"):
+        monkeypatch.setattr(Pretrained, name, getattr(Pretrained, name))
+    sharing.share_beginnings(tmp_path)
+    make(epochs=1).fit(blobs)
+    shared = make(epochs=2).fit(blobs)
+    assert len(list(tmp_path.iterdir())) == 2  # a representation, and a start
+    for one, other in zip(alone.model_.parameters(), shared.model_.parameters(), strict=True):
+        assert one.equal(other)
 
 
 def test_a_thinned_class_keeps_its_share_of_rows(place: Path, classes: np.ndarray) -> None:
