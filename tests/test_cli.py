@@ -89,7 +89,14 @@ def test_models_are_listed_one_line_each(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_fit_writes_a_whole_run(fitted: Path, blobs: Path) -> None:
     names = {path.name for path in fitted.iterdir()}
-    assert names == {"labels.parquet", "history.parquet", "run.json", "report.html", "model"}
+    assert names == {
+        "labels.parquet",
+        "history.parquet",
+        "run.json",
+        "report.html",
+        "model",
+        "log",
+    }
 
     table = pq.read_table(fitted / "labels.parquet")
     responsibilities = [f"responsibility_{k}" for k in range(3)]

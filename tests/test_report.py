@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepmixture import plots, report
+from deepmixture import merge_plots, report
 from deepmixture.report import Result, write_report
 
 
@@ -309,13 +309,30 @@ def test_numbers_are_short(value: float, text: str) -> None:
 
 def test_the_merges_that_found_the_number_of_clusters_are_shown(tmp_path: Path) -> None:
     merges = [
-        {"n_clusters": 3, "one": 0, "other": 2, "connection": 0.2, "share": 0.1, "done": 1},
-        {"n_clusters": 2, "one": 0, "other": 1, "connection": 0.0, "share": 0.4, "done": 0},
+        {
+            "n_clusters": 3,
+            "one": 0,
+            "other": 2,
+            "connection": 0.2,
+            "share": 0.1,
+            "done": 1,
+            "stability": 0.9,
+        },
+        {
+            "n_clusters": 2,
+            "one": 0,
+            "other": 1,
+            "connection": 0.0,
+            "share": 0.4,
+            "done": 0,
+            "stability": 0.5,
+        },
     ]
-    curve = plots.merge_curve(merges)
+    curve = merge_plots.connection_curve(merges)
     assert curve.count("<circle") == 2
     assert curve.count('fill="currentColor" stroke') == 1
     assert "3 clusters: 20%" in curve
+    assert "2 clusters: 50%" in merge_plots.stability_curve(merges)
     write_report(tmp_path / "with.html", make(merges=merges))
     write_report(tmp_path / "without.html", make())
     assert "The whole merge tree" in (tmp_path / "with.html").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
-from deepmixture import selection
+from deepmixture import selection, starts
 
 
 def sure(labels: np.ndarray, n_clusters: int = 4) -> np.ndarray:
@@ -64,10 +64,60 @@ def test_the_number_of_distant_clusters_is_found(n_clusters: int) -> None:
     assert [merge["n_clusters"] for merge in merges] == list(range(len(merges) + 1, 1, -1))
 
 
+@pytest.mark.parametrize("columns", [2, 20])
+@pytest.mark.parametrize("n_clusters", [3, 30])
+def test_the_number_of_distant_normals_is_found_in_few_and_many_dimensions(
+    n_clusters: int, columns: int
+) -> None:
+    rng = np.random.default_rng(columns)
+    centres = 9.0 * np.stack(np.meshgrid(*[np.arange(6)] * 2), -1).reshape(-1, 2)
+    centres = np.pad(rng.permutation(centres)[:n_clusters], ((0, 0), (0, columns - 2)))
+    share = rng.uniform(0.5, 1.5, n_clusters)
+    classes = rng.choice(n_clusters, 2400, p=share / share.sum())
+    responsibilities, _ = selection.find_number(
+        centres[classes] + rng.normal(size=(2400, columns)), seed=0
+    )
+    assert abs(responsibilities.shape[1] - n_clusters) <= 1
+
+
+def test_parts_of_the_rows_agree_on_the_right_number() -> None:
+    x, _ = blobs(5)
+    _, merges = selection.find_number(x, seed=0)
+    stable = {merge["n_clusters"]: merge["stability"] for merge in merges}
+    assert stable[5] > 0.99
+    assert all(-0.5 <= value <= 1.0 for value in stable.values())
+    assert stable[merges[0]["n_clusters"]] < 0.9
+
+
 def test_the_strongest_connection_is_merged_first() -> None:
     shared = np.array([[90.0, 1.0, 9.0], [1.0, 50.0, 0.0], [9.0, 0.0, 20.0]])
-    merges, groups = selection.merge_tree(shared, connected=0.1)
+    merges, groups = selection.merge_tree(starts.joins(shared), 3, connected=0.1)
     assert [(merge["one"], merge["other"]) for merge in merges] == [(0, 2), (0, 1)]
     assert merges[0]["connection"] == pytest.approx(9 / 29)
     assert merges[1]["connection"] == pytest.approx(1 / 51)
     assert groups == [[0, 2], [1]]
+
+
+def test_a_connection_is_over_that_of_a_flat_cut() -> None:
+    shared = np.array([[960.0, 40.0], [40.0, 1960.0]])
+    rows = np.array([100.0, 200.0])
+    join = next(starts.joins(shared, rows, dimension=2.0))
+    assert join.connection == pytest.approx(0.04 / (10 / 100) ** 0.5)
+    assert next(starts.joins(shared)).connection == pytest.approx(0.04)
+
+
+def test_clusters_that_changes_confuse_are_joined() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 100)
+    draws = [np.where(labels == 2, 2, rng.integers(0, 2, 300)) for _ in range(4)]
+    before: list[selection.Merge] = [
+        {"n_clusters": 4, "one": 0, "other": 1, "done": 1, "stability": 0.5},
+        {"n_clusters": 3, "one": 0, "other": 2, "done": 0, "stability": 0.7},
+    ]
+    joined, merges = selection.join_confused(draws, sure(labels, 3), before)
+    np.testing.assert_allclose(joined, sure(np.where(labels == 2, 1, 0), 2))
+    assert [(m["n_clusters"], m["done"]) for m in merges] == [(4, 1), (3, 1), (2, 0)]
+    assert [(m["one"], m["other"]) for m in merges] == [(0, 1), (0, 2), (0, 3)]
+    assert [(m["one"], m["other"]) for m in merges] == [(0, 1), (0, 2), (0, 3)]
+    assert merges[1]["connection"] == pytest.approx(0.5, abs=0.1)
+    assert [m["stability"] for m in merges] == [0.5, 0.7, 0.0]

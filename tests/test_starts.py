@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
-from deepmixture import starts
+from deepmixture import embedding, starts
 from deepmixture.starts import Start
 
 Array = NDArray[np.float64]
@@ -227,3 +227,16 @@ def test_a_constant_column_makes_no_cluster_infinitely_likely() -> None:
     found = [np.eye(2)[rng.integers(0, 2, 300)], np.eye(2)[rows[:, 2].astype(int)]]
     with np.errstate(all="raise"):
         assert starts.likeliest(rows, found, seed=0) is found[1]
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_the_intrinsic_dimension_is_that_of_the_rows_and_not_of_the_columns(
+    dimension: int,
+) -> None:
+    rng = np.random.default_rng(dimension)
+    rows = rng.normal(size=(3000, dimension)) @ rng.normal(size=(dimension, 8))
+    near = embedding.neighbours(rows, 10, seed=0)
+    found = embedding.intrinsic_dimension(rows, near)
+    assert found == pytest.approx(dimension, rel=0.15)
+    alike = np.zeros((50, 3))
+    assert embedding.intrinsic_dimension(alike, embedding.neighbours(alike, 10, 0)) == np.inf

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from deepmixture.data import Rows, open_rows
     from deepmixture.engine import TrainingDiverged
+    from deepmixture.loggers import Logged
     from deepmixture.registry import MODELS
     from deepmixture.store import load
 
@@ -46,6 +47,7 @@ _HOMES = {
     "Rows": "data",
     "open_rows": "data",
     "TrainingDiverged": "engine",
+    "Logged": "loggers",
     "load": "store",
 }
 
@@ -61,6 +63,7 @@ __all__ = [
     "NVISA",
     "VAEGMM",
     "DeepMixture",
+    "Logged",
     "Rows",
     "TrainingDiverged",
     "VaDE",

@@ -98,6 +98,13 @@ def fit(
     batch_size: Annotated[int | None, typer.Option(help="Rows in a step.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LOGGER",
+            help="Log the curves to tensorboard or mlflow, beside log/csv/metrics.csv.",
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other parameter of the model."),
@@ -116,6 +123,9 @@ def fit(
     While it trains, checkpoints are kept in the folder. A fit that was killed
     or stopped goes on with --resume, from its own settings and to the same
     result; killed before the first checkpoint, it starts over.
+
+    The curves are logged as they come, to log/csv/metrics.csv and by --log to
+    TensorBoard or MLflow (to where MLFLOW_TRACKING_URI says).
 
     [bold]Examples[/bold]
 
@@ -171,6 +181,7 @@ def fit(
     rows, source = inputs.open_data(data, key)
 
     from deepmixture import results
+    from deepmixture.loggers import Logged, open_loggers
     from deepmixture.progress import Bar, StopOnSignal
 
     estimator = inputs.make_estimator(model, settings)
@@ -180,9 +191,9 @@ def fit(
     )
     if resume is None:
         shutil.rmtree(checkpoint, ignore_errors=True)  # of a fit that --overwrite gives up
-    with StopOnSignal(
-        Bar(console, verbose), notice=lambda text: terminal.say(console, text)
-    ) as callback:
+    loggers = open_loggers(["csv", *(log or [])], checkpoint / run_folder.LOG, out.name)
+    logged = Logged(loggers, Bar(console, verbose), estimator.get_params(deep=False))
+    with StopOnSignal(logged, notice=lambda text: terminal.say(console, text)) as callback:
         with _checkpoint_told(out):
             estimator.fit(
                 rows,
@@ -197,6 +208,7 @@ def fit(
 
         def fill(folder: Path) -> None:
             results.write_run(folder, estimator, rows, assignments, about)
+            shutil.copytree(checkpoint / run_folder.LOG, folder / run_folder.LOG)
             if estimator.interrupted_:
                 shutil.copytree(checkpoint, folder / run_folder.CHECKPOINT)
 

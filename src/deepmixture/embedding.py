@@ -1,5 +1,6 @@
 """UMAP embeddings by a seed, and how rows that were not embedded find their place."""
 
+import math
 import warnings
 from typing import Any
 
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 MOST_FOR_EXACT = 20_000
+ROWS_FOR_DIMENSION = 2000
 
 
 def umap(
@@ -60,6 +62,21 @@ def neighbours(rows: NDArray[Any], n_neighbors: int, seed: int) -> NDArray[np.in
             rows.astype(np.float32), n_neighbors=wanted + 1, random_state=seed % 2**32, n_jobs=1
         )
     return np.asarray(descent.neighbor_graph[0][:, 1:], dtype=np.int64)
+
+
+def intrinsic_dimension(rows: NDArray[Any], near: NDArray[np.int64]) -> float:
+    """Return how many dimensions the rows (N, D) fill, by their neighbours' numbers (N, k).
+
+    The maximum likelihood estimate of Levina & Bickel (2004, equation 8), whose inverses are
+    averaged over the rows as MacKay & Ghahramani (2005) have it. Infinite where rows are alike.
+    """
+    some = slice(None, None, max(1, len(rows) // ROWS_FOR_DIMENSION))
+    distance = np.sort(np.linalg.norm(rows[some, None, :] - rows[near[some]], axis=2), axis=1)
+    apart = distance[distance[:, 0] > 0]
+    if not len(apart) or apart.shape[1] < 2:
+        return math.inf
+    inverse = np.log(apart[:, -1:] / apart[:, :-1]).mean()
+    return float(1.0 / inverse) if inverse > 0 else math.inf
 
 
 def between_neighbours(

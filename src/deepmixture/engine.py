@@ -245,11 +245,13 @@ class _Training:
         found = self.step.load()
         if found is not None and found[1]:
             self._take_result(found[0])
+            self.callback.recall(self.history)
             return self.history, False
         if found is None:
             self.good = self._state()
         else:
             self._go_on(found[0])
+            self.callback.recall(self.history)
         done = self.epoch * self.n_steps + self.done
         self.callback.begin(self.stage.name, self.stage.epochs, self.n_steps, done)
         self.model.train()

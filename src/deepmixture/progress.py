@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +30,9 @@ class Callback(Protocol):
     def step(self) -> bool:
         """Count one step; True asks the loop to stop cleanly now."""
 
+    def recall(self, records: Sequence[Mapping[str, object]]) -> None:
+        """Hand over records of epochs that an earlier process trained."""
+
     def end_epoch(self, record: Mapping[str, object]) -> None:
         """Hand over the record of an epoch, as it goes to `history_`."""
 
@@ -45,6 +48,9 @@ class Silent:
 
     def step(self) -> bool:
         return False
+
+    def recall(self, records: Sequence[Mapping[str, object]]) -> None:
+        pass
 
     def end_epoch(self, record: Mapping[str, object]) -> None:
         pass
@@ -98,6 +104,9 @@ class Bar:
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task)
         return False
+
+    def recall(self, records: Sequence[Mapping[str, object]]) -> None:
+        """Say nothing: the stage's line says how far it has come."""
 
     def end_epoch(self, record: Mapping[str, object]) -> None:
         """Show the epoch and its loss terms."""
@@ -177,6 +186,9 @@ class StopOnSignal:
             self._notice("stopping: the model so far is kept (Ctrl-C again gives it up)")
             self._notice = None
         return stop or self.stopped
+
+    def recall(self, records: Sequence[Mapping[str, object]]) -> None:
+        self._callback.recall(records)
 
     def end_epoch(self, record: Mapping[str, object]) -> None:
         self._callback.end_epoch(record)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmixture import plots
+from deepmixture import merge_plots, plots
 from deepmixture.plots import Result
 
 __all__ = ["Result", "write_report"]
@@ -80,7 +80,8 @@ def _render(result: Result, seed: int) -> str:
         strips=show.strips,
         stages=_stages(result.history),
         merges=result.merges,
-        merge_curve=plots.merge_curve(result.merges) if result.merges else "",
+        connection_curve=merge_plots.connection_curve(result.merges) if result.merges else "",
+        stability_curve=merge_plots.stability_curve(result.merges) if result.merges else "",
         settings=result.settings,
         decisions=result.decisions,
         how=how,

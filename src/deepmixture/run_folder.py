@@ -6,7 +6,8 @@
 `run.json`              settings, versions, seed, timings, source and decisions
 `model/`                the fitted estimator, for `deepmixture.load`
 `report.html`           the pictures
-`checkpoint/`           of a fit that is not finished: how far it has come
+`log/`                  the same as it came, and what other loggers wrote
+`checkpoint/`           of a fit that is not finished: how far it has come, and its log
 ======================  ==========================================================
 """
 
@@ -33,6 +34,7 @@ HISTORY = "history.parquet"
 ABOUT = "run.json"
 MODEL = "model"
 REPORT = "report.html"
+LOG = "log"
 CHECKPOINT = "checkpoint"
 OLD = "old"
 
@@ -40,7 +42,7 @@ FORMAT = "deepmixture run"
 FORMAT_VERSION = 1
 
 TABLE_SUFFIXES = (".parquet", ".csv")
-_OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, ".DS_Store"})
+_OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, LOG, ".DS_Store"})
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,25 @@ sure and balanced, which is the mutual information I(x; y). The evidence is no j
 runs of nearly the same evidence cut one group in two and lump two others.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepmixture import starts
-from deepmixture.embedding import neighbours
+from deepmixture.embedding import intrinsic_dimension, neighbours
 
 Responsibilities = NDArray[np.float64]
 Merge = dict[str, int | float]
+N_PARTS = 4
+CONNECTED = 0.05
+"""Two clusters of the graph are one above this connection, over that of a flat cut. The halves of
+one normal cluster stand at 0.07 and above in 2 to 50 dimensions, distant clusters below 0.01."""
+SURELY_CONNECTED = 0.1
+"""The same in the latent of an autoencoder, where q(y|x) is to join the rest by the changes that
+rows may undergo. On MNIST those joins stand at 0.05 and above of parts of one digit, at 0.025 and
+below of two digits (seeds 0 to 2); `starts.CONNECTED` lies between."""
 
 
 def agreements(runs: Sequence[Responsibilities]) -> list[float | None]:
@@ -51,7 +60,9 @@ def choose(runs: Sequence[Responsibilities]) -> int:
     return int(np.argmax(np.array(agreements(runs), dtype=np.float64)))
 
 
-def find_number(space: NDArray[np.float64], seed: int) -> tuple[Responsibilities, list[Merge]]:
+def find_number(
+    space: NDArray[np.float64], seed: int, connected: float = CONNECTED
+) -> tuple[Responsibilities, list[Merge]]:
     """Find how many clusters there are: begin with many and join those that are connected.
 
     Parameters
@@ -59,13 +70,17 @@ def find_number(space: NDArray[np.float64], seed: int) -> tuple[Responsibilities
     space : array of shape (N, D)
         Coordinates in which rows are near one another.
     seed : int
+    connected : float
+        The weakest connection by which two clusters are one, over that of a flat cut; see
+        `starts.joins`.
 
     Returns
     -------
     responsibilities : array of shape (N, K)
         Of the K clusters that are left, each a mixture of those it was joined of.
     merges : list of dict
-        The whole tree, on to one cluster; see `merge_tree`.
+        The whole tree, on to one cluster; see `merge_tree`. With `stability`, the mean adjusted
+        Rand index of the clusterings with this number of clusters that parts of the rows give.
     """
     rng = np.random.default_rng(seed)
     most = int(np.clip(len(space) // starts.ROWS_A_CLUSTER, 1, starts.MOST_CLUSTERS))
@@ -77,23 +92,65 @@ def find_number(space: NDArray[np.float64], seed: int) -> tuple[Responsibilities
     parts = parts[:, np.bincount(parts.argmax(1), minlength=most) > 0]
     parts /= parts.sum(1, keepdims=True)
     near = neighbours(space[few], starts.N_NEAR, seed)
-    merges, groups = merge_tree(starts.shared_neighbours(parts, near))
+    dimension = intrinsic_dimension(space[few], near)
+    shared, sizes = starts.shared_neighbours(parts, near), _sizes(parts.argmax(1))
+    merges, groups = merge_tree(starts.joins(shared, sizes, dimension), len(shared), connected)
+    stable = stability(places, near, dimension, most, rng)
+    for merge in merges:
+        merge["stability"] = stable.get(int(merge["n_clusters"]), 0.0)
     joined = np.stack([parts[:, group].sum(1) for group in groups], axis=1)
     return starts.for_all_rows(space, few, joined), merges
 
 
-def merge_tree(
-    shared: NDArray[np.float64], connected: float = starts.CONNECTED
-) -> tuple[list[Merge], list[list[int]]]:
-    """Join the two clusters with the strongest connection, again and again, until one is left.
+def join_confused(
+    draws: Sequence[NDArray[np.int64]], responsibilities: Responsibilities, merges: Sequence[Merge]
+) -> tuple[Responsibilities, list[Merge]]:
+    """Join clusters of which rows pass from one to the other when they are changed.
 
-    The connection of two clusters is the share of the neighbours of the smaller one's rows that
-    lies in the other.
+    What is one group of images is one under small turns, shifts and stretches, which no
+    neighbour graph knows.
 
     Parameters
     ----------
-    shared : array of shape (K, K)
-        From `starts.shared_neighbours`.
+    draws : sequence of array of shape (N,)
+        The most probable cluster of each row, changed anew in each.
+    responsibilities : array of shape (N, K)
+    merges : list of dict
+        What led to these clusters, from `find_number`.
+
+    Returns
+    -------
+    responsibilities : array of shape (N, K')
+    merges : list of dict
+        Those that were done before, and the tree of these.
+    """
+    n_clusters = responsibilities.shape[1]
+    passed = np.zeros((n_clusters, n_clusters))
+    for one, other in itertools.combinations(draws, 2):
+        np.add.at(passed, (one, other), 1.0)
+    done = [merge for merge in merges if merge["done"]]
+    found, groups = merge_tree(starts.joins(passed + passed.T), n_clusters, starts.CONNECTED)
+    stable = {merge["n_clusters"]: merge["stability"] for merge in merges}
+    gone = {merge["other"] for merge in done}
+    first = [k for k in range(n_clusters + len(done)) if k not in gone]
+    for merge in found:
+        merge["one"], merge["other"] = first[int(merge["one"])], first[int(merge["other"])]
+        merge["stability"] = stable.get(merge["n_clusters"], 0.0)
+    joined = np.stack([responsibilities[:, group].sum(1) for group in groups], axis=1)
+    return joined, done + found
+
+
+def merge_tree(
+    joins: Iterable[starts.Join], n_clusters: int, connected: float
+) -> tuple[list[Merge], list[list[int]]]:
+    """Join clusters until one is left, and say which are one.
+
+    Parameters
+    ----------
+    joins : iterable of Join
+        From `starts.joins`.
+    n_clusters : int
+        Clusters before the first.
     connected : float
         The weakest connection by which two clusters are one.
 
@@ -105,10 +162,10 @@ def merge_tree(
     groups : list of list of int
         Which clusters make up each that is left when no two are connected.
     """
-    groups = [[k] for k in range(len(shared))]
+    groups = [[k] for k in range(n_clusters)]
     merges: list[Merge] = []
     left: list[list[int]] | None = None
-    for join in starts.joins(shared):
+    for join in joins:
         if join.connection <= connected and left is None:
             left = [list(group) for group in groups]
         merges.append(
@@ -123,3 +180,69 @@ def merge_tree(
         )
         groups[join.one] += groups.pop(join.other)
     return merges, groups if left is None else left
+
+
+def stability(
+    places: NDArray[np.float64],
+    near: NDArray[np.int64],
+    dimension: float,
+    most: int,
+    rng: np.random.Generator,
+) -> dict[int, float]:
+    """Return how alike the clusterings of parts of the rows are, by the number of clusters.
+
+    As Ben-Hur, Elisseeff & Guyon (2002, "A stability based method") have it, for the joined
+    clusters of k-means on four fifths of the rows, drawn anew each time.
+
+    Parameters
+    ----------
+    places : array of shape (n, P)
+        Where the rows are embedded.
+    near : array of shape (n, k)
+        Numbers of the neighbours of each row.
+    dimension : float
+        See `starts.joins`.
+    most : int
+        Clusters before the first join.
+    rng : numpy.random.Generator
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    runs = [_joined_on_part(places, near, dimension, most, rng) for _ in range(N_PARTS)]
+    stable = {}
+    for number in set.intersection(*(set(labels) for _, labels in runs)):
+        alike = []
+        for (rows, labels), (others, other_labels) in itertools.combinations(runs, 2):
+            _, first, second = np.intersect1d(rows, others, return_indices=True)
+            one, other = labels[number][first], other_labels[number][second]
+            alike.append(adjusted_rand_score(one, other))
+        stable[number] = float(np.mean(alike))
+    return stable
+
+
+def _joined_on_part(
+    places: NDArray[np.float64],
+    near: NDArray[np.int64],
+    dimension: float,
+    most: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], dict[int, NDArray[np.int64]]]:
+    """Return part of the rows, and their labels by the number of clusters."""
+    rows = np.sort(rng.choice(len(places), max(most, 4 * len(places) // 5), replace=False))
+    labels = starts.many_clusters(places[rows], most, rng)
+    # A neighbour that is not among these rows is left out.
+    number = np.full(len(places), -1)
+    number[rows] = np.arange(len(rows))
+    beside = number[near[rows]]
+    among = np.where(beside < 0, np.arange(len(rows))[:, None], beside)
+    shared = starts.shared_neighbours(np.eye(most)[labels], among)
+    found = {most: labels}
+    for join in starts.joins(shared, _sizes(labels, most), dimension):
+        labels = np.where(labels == join.other, join.one, labels)
+        labels -= labels > join.other
+        found[len(shared) - len(found)] = labels
+    return rows, found
+
+
+def _sizes(labels: NDArray[np.int64], n_clusters: int = 0) -> NDArray[np.float64]:
+    return np.bincount(labels, minlength=n_clusters).astype(np.float64)

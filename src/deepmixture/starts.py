@@ -27,8 +27,7 @@ MOST_CLUSTERS = 60
 ROWS_A_CLUSTER = 15
 CONNECTED = 0.032
 """Two clusters are one where more than this share of the neighbours of the smaller one's rows lies
-in the other. On MNIST and on the digits of scikit-learn the merges that join parts of one digit
-stand at 0.037 and above, those that join two digits at 0.028 and below (seed 0)."""
+in the other, or passes to it when a row is changed."""
 
 
 @dataclass(frozen=True)
@@ -285,21 +284,26 @@ def joined(
 
     Unlike the mixtures, which all begin with k-means, this knows no preference for one size.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-
     many = max(n_clusters, min(MOST_CLUSTERS, len(np.unique(rows, axis=0)) // ROWS_A_CLUSTER))
-    seed = int(rng.integers(2**31))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of rows that are all alike
-        found = KMeans(many, n_init=1, random_state=seed).fit(rows).labels_
-    parts = np.eye(many)[found]
+    parts = np.eye(many)[many_clusters(rows, many, rng)]
     groups = [[k] for k in range(many)]
     for join in joins(shared_neighbours(parts, near)):
         if len(groups) == n_clusters:
             break
         groups[join.one] += groups.pop(join.other)
     return np.stack([parts[:, group].sum(1) for group in groups], axis=1)
+
+
+def many_clusters(rows: Array, n_clusters: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the labels (n,) of one run of k-means on rows (n, D)."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    seed = int(rng.integers(2**31))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of rows that are all alike
+        found = KMeans(n_clusters, n_init=1, random_state=seed).fit(rows)
+    return np.asarray(found.labels_, dtype=np.int64)
 
 
 class Join(NamedTuple):
@@ -311,17 +315,25 @@ class Join(NamedTuple):
     share: float  # of the smaller one in all rows
 
 
-def joins(shared: Array) -> Iterator[Join]:
+def joins(shared: Array, rows: Array | None = None, dimension: float = math.inf) -> Iterator[Join]:
     """Join the two clusters with the strongest connection, again and again, until one is left.
 
     Parameters
     ----------
     shared : array of shape (K, K)
         From `shared_neighbours`.
+    rows : array of shape (K,), optional
+        Rows of each cluster. With `dimension` a connection is taken over what a flat cut through
+        one cluster would leave: of k neighbours, in D dimensions, about (k / n)^(1 / D) of n rows
+        are next to it, which in two dimensions are few of many.
+    dimension : float, default=inf
+        D; of infinitely many dimensions every row is next to the cut.
     """
     shared = shared.copy()
+    rows = np.ones(len(shared)) if rows is None else rows.copy()
     while len(shared) > 1:
-        connection = connections(shared)
+        smaller = np.maximum(np.minimum(rows[:, None], rows[None, :]), N_NEAR)
+        connection = connections(shared) / (N_NEAR / smaller) ** (1.0 / dimension)
         one, other = sorted(int(k) for k in np.unravel_index(connection.argmax(), shared.shape))
         size = shared.sum(1)
         share = min(size[one], size[other]) / max(size.sum(), 1e-12)
@@ -329,6 +341,8 @@ def joins(shared: Array) -> Iterator[Join]:
         shared[one] += shared[other]
         shared[:, one] += shared[:, other]
         shared = np.delete(np.delete(shared, other, 0), other, 1)
+        rows[one] += rows[other]
+        rows = np.delete(rows, other)
 
 
 def shared_neighbours(responsibilities: Array, near: NDArray[np.int64]) -> Array:

@@ -33,6 +33,7 @@ N_TRIALS = 20
 MOST_TRIALS = 80
 N_DIRECTIONS = 50
 N_NEIGHBOURS = 10
+N_DRAWS = 4
 JUDGED_ROWS = 2000
 FEWEST_ROWS_NORMALISED = 16  # a batch of which batch normalisation can take the moments
 PLAIN_CHANGES: Mapping[str | None, Callable[[], augment.Change]] = {
@@ -71,8 +72,9 @@ class DeepMixture(Pretrained):
     %(shared parameters)s
     n_clusters : int or "auto", default=10
         Number of clusters K. "auto" begins with up to 60 and joins the two whose rows are most
-        often neighbours, as long as they are so for more than 3.2% of the smaller one's; it needs
-        start="graph". `merges_` has the whole tree.
+        often neighbours, and those of images that changes carry into one another, as long as
+        they are so more than two groups would be; it needs start="graph" or "auto". `merges_`
+        has the whole tree.
     n_init : int, default=1
         Runs, each from its own seed. The one that agrees best with the others is kept, of two the
         one with more mutual information I(x; y); `runs_` shows all.
@@ -109,8 +111,9 @@ callable, default="auto"
         the other runs (normalised mutual information of the labels), and whether it was kept.
     merges_ : list of dict
         With n_clusters="auto", from many clusters to one: the number before each merge, the two
-        that are merged (numbers of those it began with), the share of their neighbours that are
-        in one another, and the smaller one's share of the rows. Else empty.
+        that are merged (numbers of those it began with), their connection, the smaller one's
+        share of the rows, whether it was done, and how stable the clustering before it is. Else
+        empty.
     disagreement_ : float
         Share of rows for which argmax q(y|x) is not that of the model's own posterior p(y|x), on
         at most 2,000 of them.
@@ -229,27 +232,36 @@ callable, default="auto"
         latent = self._evaluate(self.model_.latent, few).double().numpy()
         rows = torch.arange(len(few), device=x.device)
         refinement = self._refine(few, rows, self._space(few, latent), "refinement")
-        for again in range(1, self.n_rounds if isinstance(self.start, str) else 1):
-            refinement = self._refine(
-                few, rows, self._learned_space(few), f"refinement {again + 1}"
-            )
+        for again in range(1, self._rounds()):
+            space, begin = self._learned_space(few), self._q_y(few)
+            if again == 1 and self._joins_by_changes():
+                begin = self._join_confused(refinement, few, rows, begin)
+            refinement = self._refine(few, rows, space, f"refinement {again + 1}", begin)
 
         self._start_mixture(latent, refinement.responsibilities(rows))
         epochs = self._epochs(self.epochs, len(few), at_least=4, steps=800)
         evidence = deepmixture.JointEvidence(refinement)
         self._run_stage(evidence, [few, rows], self._stage("joint evidence", epochs, refinement))
 
+    def _rounds(self) -> int:
+        return self.n_rounds if isinstance(self.start, str) else 1
+
     def _refine(
-        self, x: Tensor, rows: Tensor, space: NDArray[np.float64], name: str
+        self,
+        x: Tensor,
+        rows: Tensor,
+        space: NDArray[np.float64],
+        name: str,
+        begin: NDArray[np.float64] | None = None,
     ) -> deepmixture.Refinement:
-        """Find a start in the space (N, D), and train q(y|x) from it."""
+        """Find a start in the space (N, D), or go on from one (N, K), and train q(y|x) from it."""
         began = time.perf_counter()
-        first = name == "refinement"
+        first = begin is None
         self._callback.begin("start" if first else "new start", 1, 1)
         if first and self.n_clusters == "auto":
             start = self._find_number(space)
         else:
-            start = self._find_start(space, len(x), None if first else self._q_y(x))
+            start = self._find_start(space, len(x), begin)
         given = torch.from_numpy(start).float().to(x.device)
         epochs = self._epochs(self.refine_epochs, len(x), at_least=5, steps=800)
         memory = 0.5 ** (5 / max(epochs, 5))  # one half a fifth of the stage
@@ -324,20 +336,61 @@ callable, default="auto"
             return (self.start,)
         return ("graph", "gmm") if self.kind_ == "table" else ("graph",)
 
+    def _joins_by_changes(self) -> bool:
+        """Whether changes of rows tell what is one cluster; steps to neighbours tell no more."""
+        affine = self.consistency == "auto" and self._image_sides() is not None
+        known = affine or self.consistency == "affine" or callable(self.consistency)
+        return self.n_clusters == "auto" and known and self._rounds() > 1
+
     def _find_number(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
         """Find the number of clusters and the responsibilities (N, K) that begin with it."""
         seed = engine.derive_seed(self.seed_, "number")
+        # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
+        in_latent = presets.space_for(self.kind_, self.n_features_in_) == "latent"
+        cautious = in_latent and self._joins_by_changes()
+        connected = selection.SURELY_CONNECTED if cautious else selection.CONNECTED
         responsibilities, self.merges_ = self._remember(
-            "number of clusters", lambda: selection.find_number(space, seed)
+            "number of clusters", lambda: selection.find_number(space, seed, connected)
         )
-        self.n_clusters_ = responsibilities.shape[1]
+        self._rebuild(responsibilities.shape[1])
+        return responsibilities
+
+    def _join_confused(
+        self,
+        refinement: deepmixture.Refinement,
+        x: Tensor,
+        rows: Tensor,
+        begin: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Join clusters (N, K) where q(y|x) calls changed copies of a row now one, now another."""
+
+        def compute() -> tuple[NDArray[np.float64], list[selection.Merge]]:
+            draws = [self._most_probable_when_changed(refinement, x, rows) for _ in range(N_DRAWS)]
+            return selection.join_confused(draws, begin, self.merges_)
+
+        joined, self.merges_ = self._remember("number of clusters", compute)
+        self._rebuild(joined.shape[1])
+        return joined
+
+    def _most_probable_when_changed(
+        self, refinement: deepmixture.Refinement, x: Tensor, rows: Tensor
+    ) -> NDArray[np.int64]:
+        with torch.inference_mode():
+            labels = [
+                self.model_.log_q_y(refinement.change(x[part], part)).argmax(1)
+                for part in torch.split(rows, engine.CHUNK)
+            ]
+        return torch.cat(labels).cpu().numpy()
+
+    def _rebuild(self, n_clusters: int) -> None:
+        """Give `model_` another number of clusters, and keep all weights that fit."""
+        self.n_clusters_ = n_clusters
         trained = self.model_.state_dict()
         self._build()
         fits = self.model_.state_dict()
         kept = {name: value for name, value in trained.items() if value.shape == fits[name].shape}
         self.model_.load_state_dict(kept, strict=False)
         self.model_.to(self.hardware_.device)
-        return responsibilities
 
     def _start_mixture(self, latent: NDArray[np.float64], responsibilities: Tensor) -> None:
         """Start p(y) p(z|y), and the noise of q(z|y, x), from the moments of the latent."""
