@@ -460,7 +460,39 @@ def streaming_section(result: Result) -> str:
     )
 
 
+def criteria_section(result: Result) -> str:
+    """Return which label-free criterion ranks runs as their accuracy does."""
+    names = {
+        "mutual_information": "I(x; y)",
+        "agreement": "agreement with the other runs",
+        "evidence": "bound on log p(x)",
+        "own_posterior": "q(y\\|x) names p(y\\|x)'s cluster",
+    }
+    rows = []
+    for of_table in result["tables"]:
+        accuracy = [run["accuracy"] for run in of_table["runs"]]
+        cells = [
+            f"{said['rank_correlation']:+.2f}, {100 * said['of_four']:.2f}"
+            for said in (of_table["criteria"][name] for name in names)
+        ]
+        rows.append([of_table["table"], str(len(accuracy)), spread(accuracy), *cells])
+    return "\n".join(
+        [
+            "## Which run to keep",
+            "",
+            f"Command: `{result['command']}`. Runs of DeepMixture from different seeds; of each "
+            "criterion the rank correlation with the accuracy over the runs, and the mean "
+            "accuracy of the run that it keeps of four. No label enters a criterion.",
+            "",
+            *table(["data", "runs", "accuracy of all runs", *names.values()], rows),
+            "",
+            circumstances([result]),
+        ]
+    )
+
+
 MEASUREMENTS: dict[str, Callable[[Result], str]] = {
+    "criteria": criteria_section,
     "peers": peers_section,
     "floor": floor_section,
     "streaming": streaming_section,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
+from tests.killing import Killed, Killer
 from torch import Tensor, nn
 
 import deepmixture
@@ -233,6 +234,34 @@ def test_the_number_of_clusters_is_found_kept_and_loaded(
     np.testing.assert_array_equal(loaded.predict(blobs), estimator.labels_)
     with pytest.raises(TypeError, match="n_clusters must be an integer; got 'auto'"):
         make("vade", n_clusters="auto").fit(blobs)
+
+
+def test_the_number_of_groups_of_images_is_found_by_changes_too(
+    make: Make, images: np.ndarray, classes: np.ndarray, tmp_path: Path
+) -> None:
+    settings = {"n_clusters": "auto", "start": "graph", "batch_size": 16, "refine_epochs": 10}
+    estimator = make("deepmixture", **settings).fit(images)
+    assert estimator.n_clusters_ == 3
+    assert adjusted_rand_score(classes, estimator.labels_) > 0.95
+    by_changes = [merge for merge in estimator.merges_ if merge["n_clusters"] <= 3]
+    assert len(by_changes) == 2
+    assert not any(merge["done"] for merge in by_changes)
+    with pytest.raises(Killed):
+        make("deepmixture", **settings).fit(
+            images, callback=Killer(150), resume_from=tmp_path, checkpoint_every=0
+        )
+    again = make("deepmixture", **settings).fit(images, resume_from=tmp_path)
+    assert again.merges_ == estimator.merges_
+    for one, other in zip(again.model_.parameters(), estimator.model_.parameters(), strict=True):
+        assert one.equal(other)
+
+
+def test_a_group_a_hundredth_the_size_of_the_other_is_kept(make: Make) -> None:
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1], [2000, 20])
+    x = rng.normal(size=(2020, 4)) + 9.0 * classes[:, None]
+    estimator = make("deepmixture", n_clusters=2, start="auto", epochs=2, refine_epochs=5).fit(x)
+    assert np.bincount(estimator.labels_).tolist() == [2000, 20]
 
 
 def test_one_group_is_one_cluster(make: Make) -> None:

@@ -240,3 +240,34 @@ def test_the_intrinsic_dimension_is_that_of_the_rows_and_not_of_the_columns(
     assert found == pytest.approx(dimension, rel=0.15)
     alike = np.zeros((50, 3))
     assert embedding.intrinsic_dimension(alike, embedding.neighbours(alike, 10, 0)) == np.inf
+
+
+def test_a_dead_cluster_gets_the_group_that_another_had_swallowed() -> None:
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1, 2, 3], 200)
+    centres = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]])
+    x = centres[classes] + rng.normal(size=(800, 2))
+    swallowed = np.eye(4)[np.where(classes == 3, 1, classes)]
+    again = starts.revived(x, swallowed, seed=0)
+    assert adjusted_rand_score(classes, again.argmax(1)) > 0.99
+    alive = np.eye(4)[classes]
+    assert starts.revived(x, alive, seed=0) is alive
+
+
+def test_two_dead_clusters_are_both_revived_and_tiny_ones_left_alone() -> None:
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1, 2], 100)
+    x = np.array([0.0, 10.0, 20.0])[classes, None] + rng.normal(size=(300, 1))
+    again = starts.revived(x, np.eye(3)[np.zeros(300, dtype=int)], seed=0)
+    assert adjusted_rand_score(classes, again.argmax(1)) > 0.99
+    few = np.eye(3)[np.zeros(20, dtype=int)]
+    np.testing.assert_array_equal(starts.revived(x[:20], few, seed=0).argmax(1), 0)
+
+
+@pytest.mark.parametrize("find", [starts.gaussian_mixture, starts.neighbour_graph])
+def test_a_start_that_goes_on_does_not_halve_what_was_whole(find: Callable[..., Start]) -> None:
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1], [1500, 15])
+    x = rng.normal(size=(1515, 4)) + 9.0 * classes[:, None]
+    again = find(x, 2, seed=0, begin=np.eye(2)[classes])
+    np.testing.assert_array_equal(again.responsibilities.argmax(1), classes)

@@ -95,11 +95,13 @@ def gaussian_mixture(
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
     few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
+    near = neighbours(latent[few], N_NEAR, seed)
     if begin is None:
-        near = neighbours(latent[few], N_NEAR, seed)
         best = most_informative(trials(latent[few], n_clusters, rng, n_init, near)).mixture
     else:
         best = _refined(latent[few], begin[few], rng)
+        if cuts_more(best.predict_proba(latent[few]), begin[few], near):
+            return from_responsibilities(latent, begin)
     refined = _mixture(latent, n_clusters, rng, begin=best)
     return from_responsibilities(latent, refined.predict_proba(latent), refined.covariances_)
 
@@ -130,10 +132,12 @@ def neighbour_graph(
     few, places = manifold(latent, n_clusters, width, seed, rng)
     if not len(few):
         return gaussian_mixture(latent, n_clusters, seed, n_init, begin)
+    near = neighbours(latent[few], N_NEAR, seed)
     if begin is not None:
         known = _refined(places, begin[few], rng).predict_proba(places)
+        if cuts_more(known, begin[few], near):
+            return from_responsibilities(latent, begin)
         return from_responsibilities(latent, for_all_rows(latent, few, known))
-    near = neighbours(latent[few], N_NEAR, seed)
     n_embeddings = int(np.clip(TRIAL_ROWS // len(few), 1, MOST_EMBEDDINGS))
     n_trials = math.ceil(n_init / n_embeddings)
     found = trials(places, n_clusters, rng, n_trials, near)
@@ -142,6 +146,57 @@ def neighbour_graph(
         found += trials(places, n_clusters, rng, n_trials, near)
     known = most_informative(found).responsibilities
     return from_responsibilities(latent, for_all_rows(latent, few, known))
+
+
+def revived(space: Array, responsibilities: Array, seed: int) -> Array:
+    """Give each cluster without rows a half of the cluster that falls into two most clearly.
+
+    That is the one between whose two halves, by k-means, the fewest rows are neighbours.
+
+    Parameters
+    ----------
+    space : array of shape (N, D)
+    responsibilities : array of shape (N, K)
+        Of clusters that training has come to; returned as they are if each is some row's most
+        probable one.
+    seed : int
+    """
+    labels = responsibilities.argmax(1)
+    n_clusters = responsibilities.shape[1]
+    dead = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0)
+    if not len(dead):
+        return responsibilities
+    rng = np.random.default_rng(seed)
+    few = np.sort(rng.choice(len(space), min(len(space), TRIAL_ROWS), replace=False))
+    near, labels = neighbours(space[few], N_NEAR, seed), labels[few]
+    for cluster in dead:
+        halves = [half for k in range(n_clusters) if (half := _half(space[few], labels, k, rng))]
+        if not halves:
+            break
+        cuts = [np.where(half.inside, np.where(half.second, 1, 0), 2) for half in halves]
+        shared = [shared_neighbours(np.eye(3)[cut], near)[:2, :2] for cut in cuts]
+        best = halves[int(np.argmin([strongest_connection(pair) for pair in shared]))]
+        labels = np.where(best.second, cluster, labels)
+    return for_all_rows(space, few, np.eye(n_clusters)[labels])
+
+
+class _Half(NamedTuple):
+    """A cluster, and the second of its two halves."""
+
+    inside: NDArray[np.bool_]  # (n,)
+    second: NDArray[np.bool_]  # (n,)
+
+
+def _half(
+    rows: Array, labels: NDArray[np.int64], cluster: int, rng: np.random.Generator
+) -> _Half | None:
+    """Cut a cluster in two, if it has enough rows for two."""
+    inside = labels == cluster
+    if inside.sum() < 2 * ROWS_A_CLUSTER:
+        return None
+    second = np.zeros(len(rows), dtype=bool)
+    second[inside] = many_clusters(rows[inside], 2, rng) == 1
+    return _Half(inside, second)
 
 
 def for_all_rows(latent: Array, few: NDArray[np.int64], known: Array) -> Array:
@@ -245,6 +300,15 @@ def most_informative(found: Sequence[Trial]) -> Trial:
     """
     least = min(trial.cut for trial in found)
     return max((t for t in found if t.cut <= least + CONNECTED), key=lambda trial: trial.told)
+
+
+def cuts_more(found: Array, begin: Array, near: NDArray[np.int64]) -> bool:
+    """Whether responsibilities (n, K) cut through what is connected, and those before did not.
+
+    A mixture that goes on from a small cluster beside a large one would rather halve the large.
+    """
+    cut, before = (strongest_connection(shared_neighbours(r, near)) for r in (found, begin))
+    return cut > before + CONNECTED
 
 
 def likeliest(rows: Array, found: Sequence[Array], seed: int) -> Array:

@@ -320,6 +320,8 @@ callable, default="auto"
         seed = engine.derive_seed(self.seed_, "start", len(self.history_))
         names = self._starts_tried()
         # Of few rows a mixture costs little, and the right one is found more rarely.
+        if begin is not None:
+            begin = starts.revived(space, begin, seed)
         trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // n_rows))
 
         def compute() -> NDArray[np.float64]:

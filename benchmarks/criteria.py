@@ -1,0 +1,96 @@
+"""Which label-free criterion ranks runs as their accuracy does: `python -m benchmarks.criteria`.
+
+Of models that `python -m benchmarks run TABLE --only deepmixture --keep FOLDER` saved: the mutual
+information I(x; y) of the responsibilities, the agreement of the labels with those of the other
+runs (normalised mutual information), the bound on log p(x) of 2,000 rows, and the disagreement of
+q(y|x) with the model's own posterior. The classes are opened last, for the score alone.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+import deepmixture
+from benchmarks import files, runner
+from benchmarks.hardware import circumstances, set_threads
+from deepmixture import selection, starts
+from deepmixture.metrics import score_clustering
+
+TABLES = ("digits", "imagenette", "fashion_mnist", "cifar10")
+JUDGED_ROWS = 2000
+CRITERIA = ("mutual_information", "agreement", "evidence", "own_posterior")
+
+
+def judge(table: str, models: Path) -> dict[str, Any]:
+    """Return what each criterion says of the runs of a table, and their scores."""
+    settings = files.read_settings(table)
+    rows = runner.load_rows(settings)
+    few = np.random.default_rng(0).choice(len(rows), min(JUDGED_ROWS, len(rows)), replace=False)
+    found, responsibilities = [], []
+    for seed in range(10):
+        folder = models / f"{table}-deepmixture-seed{seed}"
+        if not folder.exists():
+            continue
+        model = deepmixture.load(folder)
+        shape = model.image_shape_
+        some = rows[np.sort(few)]
+        p = model.predict_proba(rows)
+        responsibilities.append(p)
+        found.append(
+            {
+                "seed": seed,
+                "mutual_information": starts.mutual_information(p),
+                "evidence": float(model.score(some.reshape(len(some), *shape) if shape else some)),
+                "own_posterior": 1.0 - model.disagreement_,
+            }
+        )
+    for run, agreement in zip(found, selection.agreements(responsibilities), strict=True):
+        run["agreement"] = agreement
+    classes = runner.load_classes(settings)
+    for run, p in zip(found, responsibilities, strict=True):
+        scores = score_clustering(classes, p.argmax(1))
+        run |= {name: scores[name] for name in ("accuracy", "nmi")}
+    return {"table": table, "runs": found, "criteria": ranked(found)}
+
+
+def ranked(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return each criterion's rank correlation with the accuracy, and whom it would keep."""
+    accuracy = np.array([run["accuracy"] for run in runs])
+    said = {}
+    for name in CRITERIA:
+        values = np.array([run[name] for run in runs])
+        said[name] = {
+            "rank_correlation": float(spearmanr(values, accuracy).statistic),
+            "kept": float(accuracy[values.argmax()]),
+            "of_four": float(np.mean(kept_of_four(values, accuracy))),
+        }
+    return said
+
+
+def kept_of_four(values: np.ndarray, accuracy: np.ndarray) -> list[float]:
+    """Return the accuracy of the run that is kept of four, of 1,000 drawings of four."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.choice(len(values), min(4, len(values)), replace=False) for _ in range(1000)]
+    return [float(accuracy[four[values[four].argmax()]]) for four in drawn]
+
+
+def main() -> None:
+    """Judge all saved models and write the results file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", type=Path, help="the folder in which the models were kept")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    set_threads(arguments.threads)
+    result = {
+        "command": "python -m benchmarks.criteria MODELS",
+        "tables": [judge(table, arguments.models) for table in TABLES],
+        **circumstances(),
+    }
+    files.write(files.RESULTS / "criteria.json", result)
+
+
+if __name__ == "__main__":
+    main()
