@@ -1,4 +1,4 @@
-"""Small tables and counts by the defaults, beside the usual: `python -m benchmarks.others`.
+"""Tables, texts and counts by the defaults, beside the usual: `python -m benchmarks.others`.
 
 DeepMixture knows the number of clusters and nothing else. k-means (10 first centres), a Gaussian
 mixture (5 starts) and UMAP (10 dimensions, 15 neighbours) with a Gaussian mixture see standardised
@@ -22,7 +22,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 
 import deepmixture
-from benchmarks import files
+from benchmarks import files, texts
 from benchmarks.hardware import circumstances, set_threads
 from deepmixture.metrics import score_clustering
 
@@ -58,8 +58,10 @@ DATA: dict[str, Callable[[], Data]] = {
         random_state=2,
     ),
     "worm-neuron": _worm,
+    "documentation": texts.components,
+    "documentation words": texts.word_counts,
 }
-COUNTS = ("worm-neuron",)
+COUNTS = ("worm-neuron", "documentation words")
 
 
 def usual(rows: np.ndarray, n_clusters: int, counts: bool) -> dict[str, np.ndarray]:

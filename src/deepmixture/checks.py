@@ -117,10 +117,13 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
     if not isinstance(estimator.device, str):
         raise TypeError(f"device must be 'auto', 'cpu', 'cuda' or such; got {estimator.device!r}")
     hidden: object = estimator.hidden
-    if isinstance(hidden, str) or not isinstance(hidden, Sequence) or not hidden:
-        raise TypeError(f"hidden must be a tuple of widths such as (500, 500); got {hidden!r}")
-    for width in hidden:
-        check_count("hidden", width, 1)
+    if hidden != "auto":
+        if isinstance(hidden, str) or not isinstance(hidden, Sequence) or not hidden:
+            raise TypeError(
+                f"hidden must be 'auto' or a tuple of widths such as (500, 500); got {hidden!r}"
+            )
+        for width in hidden:
+            check_count("hidden", width, 1)
     given = (estimator.encoder, estimator.decoder)
     if (given[0] is None) != (given[1] is None):
         raise ValueError("encoder and decoder must be given together; got only one of them")

@@ -73,8 +73,9 @@ class LatentMixtureEstimator(FittedMixture):
         Fully connected; convolutions of stride 2; or the convolutional network of the GMVAE
         paper, nearly all of whose convolutions have stride 1 and no padding. Automatically
         convolutional for images of known shape, else fully connected.
-    hidden : tuple of int, default=(500, 500, 2000)
-        Widths of the fully connected encoder; the decoder mirrors it.
+    hidden : tuple of int or "auto", default=(500, 500, 2000)
+        Widths of the fully connected encoder; the decoder mirrors it. Automatically (256, 256)
+        for tables, else (500, 500, 2000).
     encoder, decoder : torch.nn.Module, optional
         Networks of your own, given together: rows (B, F) to features (B, H), and latents (B, D)
         to one number a feature (B, F). An encoder with convolutions is given images
@@ -141,7 +142,7 @@ class LatentMixtureEstimator(FittedMixture):
     likelihood: str = "auto"
     likelihood_scale: float = 1.0
     network: str = "auto"
-    hidden: Sequence[int] = (500, 500, 2000)
+    hidden: Sequence[int] | Literal["auto"] = presets.PAPERS_WIDTHS
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
     n_latent: int = 10
@@ -459,7 +460,8 @@ class LatentMixtureEstimator(FittedMixture):
             if self.network == "auto":
                 self.network_ = self._automatic_network()
             if self.network_ == "mlp":
-                encoder, decoder = nets.mlp_pair(n_features, n_outputs, self.n_latent, self.hidden)
+                hidden = presets.hidden_for(self.kind_) if self.hidden == "auto" else self.hidden
+                encoder, decoder = nets.mlp_pair(n_features, n_outputs, self.n_latent, hidden)
             elif image_shape:
                 pair = nets.CONVOLUTIONAL[self.network_]
                 encoder, decoder = pair(image_shape, likelihood.n_parameters, self.n_latent)

@@ -84,7 +84,8 @@ def settings_of(checkpoint: Path) -> dict[str, Any]:
     identity = began["identity"]
     known = MODELS[identity["model"]]().get_params(deep=False)
     settings = {name: value for name, value in identity.items() if name in known}
-    settings["hidden"] = tuple(settings["hidden"])
+    if isinstance(settings["hidden"], list):
+        settings["hidden"] = tuple(settings["hidden"])
     return {"model": identity["model"], **settings}
 
 

@@ -17,6 +17,7 @@ LIKELIHOODS: dict[str, Literal["bernoulli", "gaussian"]] = {
 
 Space = Literal["latent", "directions", "columns"]
 FEW_PIXELS = 256
+PAPERS_WIDTHS = (500, 500, 2000)
 
 
 def space_for(kind: str, n_features: int) -> Space:
@@ -37,6 +38,15 @@ def epochs_for(n_rows: int, batch_size: int, at_least: int, steps: int, at_most:
     """Return the epochs that give a small data set about `steps` steps, within the two limits."""
     steps_per_epoch = math.ceil(n_rows / batch_size)
     return max(at_least, min(at_most, math.ceil(steps / steps_per_epoch)))
+
+
+def hidden_for(kind: str) -> tuple[int, ...]:
+    """Return the widths of the fully connected encoder: the papers', and far fewer for tables.
+
+    A table has few columns, and often few rows: there the papers' network costs several times as
+    much, and its clusters are no better.
+    """
+    return (256, 256) if kind == "table" else PAPERS_WIDTHS
 
 
 def network_for(kind: str, image_shape: tuple[int, ...] | None) -> Network:

@@ -1,7 +1,7 @@
 """The estimator DeepMixture: the default, by a neighbour graph, consistency and the evidence."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -75,6 +75,9 @@ class DeepMixture(Pretrained):
         often neighbours, and those of images that changes carry into one another, as long as
         they are so more than two groups would be; it needs start="graph" or "auto". `merges_`
         has the whole tree.
+    hidden : tuple of int or "auto", default="auto"
+        Widths of the fully connected encoder; the decoder mirrors it. Automatically (256, 256)
+        for tables, else (500, 500, 2000).
     n_init : int, default=1
         Runs, each from its own seed. The one that agrees best with the others is kept, of two the
         one with more mutual information I(x; y); `runs_` shows all.
@@ -125,6 +128,7 @@ callable, default="auto"
 
     n_clusters: int | Literal["auto"] = 10
     _: KW_ONLY
+    hidden: Sequence[int] | Literal["auto"] = "auto"
     n_init: int = 1
     start: Any = "auto"
     start_weight: float = 0.5

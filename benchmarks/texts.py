@@ -1,0 +1,95 @@
+"""Texts that are at hand everywhere: the documentation strings of installed libraries.
+
+A text is the docstring of a public class, method or function of more than 300 characters, its
+class the library it is of, at most 800 of each, drawn at random (seed 0). What they say depends on
+the versions of the libraries, which the results file names.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+
+import numpy as np
+
+LIBRARIES = (
+    "scipy.stats",
+    "torch.nn",
+    "pandas",
+    "networkx",
+    "scipy.signal",
+    "sympy",
+    "sklearn",
+    "scipy.optimize",
+)
+LEAST_CHARACTERS = 300
+MOST_TEXTS = 800
+WORD = r"[A-Za-z]{3,}"
+
+
+def components(n_components: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """Return the principal components of the weighted word counts, (N, D), and the libraries."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts, libraries = documentation()
+    weigh = TfidfVectorizer(
+        max_features=20_000, stop_words="english", sublinear_tf=True, token_pattern=WORD
+    )
+    embed = TruncatedSVD(n_components, random_state=0)
+    return embed.fit_transform(weigh.fit_transform(texts)).astype(np.float32), libraries
+
+
+def word_counts(n_words: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each text has the most frequent words, (N, F), and the libraries."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    texts, libraries = documentation()
+    count = CountVectorizer(max_features=n_words, stop_words="english", token_pattern=WORD)
+    return count.fit_transform(texts).toarray().astype(np.int32), libraries
+
+
+def documentation() -> tuple[list[str], np.ndarray]:
+    """Return the texts and the number of the library of each."""
+    texts: list[str] = []
+    libraries: list[int] = []
+    for number, name in enumerate(LIBRARIES):
+        found = sorted(set(_of_library(name)))
+        np.random.default_rng(0).shuffle(found)
+        texts += found[:MOST_TEXTS]
+        libraries += [number] * len(found[:MOST_TEXTS])
+    return texts, np.array(libraries)
+
+
+def _of_library(name: str) -> Iterator[str]:
+    for module in _modules(name):
+        for thing in vars(module).values():
+            if not str(getattr(thing, "__module__", "")).startswith(name):
+                continue
+            methods = (
+                [m for m in vars(thing).values() if inspect.isfunction(m)]
+                if (inspect.isclass(thing))
+                else []
+            )
+            for documented in (thing, *methods):
+                if inspect.isclass(documented) or inspect.isroutine(documented):
+                    text = inspect.getdoc(documented) or ""
+                    if len(text) > LEAST_CHARACTERS:
+                        yield " ".join(text.split())
+
+
+def _modules(name: str) -> Iterator[ModuleType]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is deprecated
+        root = importlib.import_module(name)
+        yield root
+        for info in pkgutil.walk_packages(root.__path__, f"{name}."):
+            left_out = ("test", "_vendor", "externals", "__main__", ".this")
+            if any(part in info.name for part in left_out):
+                continue
+            try:
+                yield importlib.import_module(info.name)
+            except Exception:
+                continue  # a module for a library or a system that is not there
