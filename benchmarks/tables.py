@@ -354,10 +354,10 @@ def others_section() -> str:
             "## Tables, texts and counts, by the defaults",
             "",
             "Command: `python -m benchmarks.others`. NMI; DeepMixture's is the mean over seeds "
-            "(worst to best). The documentation of eight libraries as 128 principal components "
-            "of weighted words and as counts of 2,000 words. That a table starts from the likelier "
-            "of graph and Gaussian mixture was decided on iris, wine, breast-cancer and the made tables; the others played no "
-            "part in it.",
+            "(worst to best). The documentation of eight libraries is there as 128 principal "
+            "components of weighted words and as counts of 2,000 words. That a table starts from "
+            "the likelier of graph and Gaussian mixture was decided on iris, wine, breast-cancer "
+            "and the made tables; the others played no part in it.",
             "",
             f"| data | rows x columns | DeepMixture | {' | '.join(ways)} | s a fit |",
             "|---|---|---|" + "---|" * (len(ways) + 1),
