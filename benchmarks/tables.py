@@ -143,6 +143,50 @@ def parts_section() -> str:
     )
 
 
+def calibration_section() -> str:
+    """Return how far DeepMixture's probabilities are from the share of rows that are right."""
+    rows, judged = [], []
+    for name in ("digits", *COMPARED):
+        found = [r for r in read_results(name).get("deepmixture", []) if "calibration" in r]
+        if not found:
+            continue
+        judged += found
+        errors = [result["calibration"]["error"] for result in found]
+        rows.append(
+            [
+                COMPARED.get(name, name),
+                str(len(found)),
+                spread(map(score_of("all", "accuracy"), found)),
+                spread(map(mean_confidence, found)),
+                f"{100 * mean(errors):.1f} ({100 * max(errors):.1f})",
+            ]
+        )
+    if not rows:
+        return ""
+    head = ["data", "seeds", "accuracy", "mean probability of the label", "calibration error"]
+    return "\n".join(
+        [
+            "## How sure, and how often right",
+            "",
+            "From the runs `deepmixture` of the tables above, in percent; the expected "
+            "calibration error with 15 bins, mean over the seeds (worst). Each results file has the "
+            "reliability curve. q(y|x) is sure of its clusters, and no label says which clusters "
+            "are no classes.",
+            "",
+            *table(head, rows),
+            "",
+            circumstances(judged),
+        ]
+    )
+
+
+def mean_confidence(result: Result) -> float:
+    """Return the mean probability of the label over all rows."""
+    curve = result["calibration"]
+    weighted = zip(curve["confidence"], curve["count"], strict=True)
+    return float(sum(share * count for share, count in weighted) / sum(curve["count"]))
+
+
 def accuracy_of(name: str, found: list[Result], run: Mapping[str, Any]) -> str:
     seeds = f", {len(found)} seeds" if len(found) > 1 else ""
     return beside(cell(found, "all", "accuracy") + seeds, run, "accuracy")
@@ -560,6 +604,7 @@ def pages() -> dict[str, str]:
         v_measure_section(),
         digits_section(),
         parts_section(),
+        calibration_section(),
         others_section(),
         *(section(name) for name in MEASUREMENTS),
     ]
