@@ -169,7 +169,7 @@ def calibration_section() -> str:
             "## How sure, and how often right",
             "",
             "From the runs `deepmixture` of the tables above, in percent; the expected "
-            "calibration error with 15 bins, mean over the seeds (worst). Each results file has the "
+            "calibration error with 15 bins, mean over the seeds (worst). A results file has its "
             "reliability curve. q(y|x) is sure of its clusters, and no label says which clusters "
             "are no classes.",
             "",
