@@ -103,8 +103,8 @@ def find_number(
 
 
 def join_confused(
-    draws: Sequence[NDArray[np.int64]], responsibilities: Responsibilities, merges: Sequence[Merge]
-) -> tuple[Responsibilities, list[Merge]]:
+    draws: Sequence[NDArray[np.int64]], n_clusters: int, merges: Sequence[Merge]
+) -> tuple[int, list[Merge]]:
     """Join clusters of which rows pass from one to the other when they are changed.
 
     What is one group of images is one under small turns, shifts and stretches, which no
@@ -114,17 +114,17 @@ def join_confused(
     ----------
     draws : sequence of array of shape (N,)
         The most probable cluster of each row, changed anew in each.
-    responsibilities : array of shape (N, K)
+    n_clusters : int
     merges : list of dict
         What led to these clusters, from `find_number`.
 
     Returns
     -------
-    responsibilities : array of shape (N, K')
+    n_clusters : int
+        How many are left.
     merges : list of dict
         Those that were done before, and the tree of these.
     """
-    n_clusters = responsibilities.shape[1]
     passed = np.zeros((n_clusters, n_clusters))
     for one, other in itertools.combinations(draws, 2):
         np.add.at(passed, (one, other), 1.0)
@@ -136,8 +136,7 @@ def join_confused(
     for merge in found:
         merge["one"], merge["other"] = first[int(merge["one"])], first[int(merge["other"])]
         merge["stability"] = stable.get(merge["n_clusters"], 0.0)
-    joined = np.stack([responsibilities[:, group].sum(1) for group in groups], axis=1)
-    return joined, done + found
+    return len(groups), done + found
 
 
 def merge_tree(

@@ -235,20 +235,22 @@ callable, default="auto"
         self._pretrain(x, few, "autoencoder")
         latent = self._evaluate(self.model_.latent, few).double().numpy()
         rows = torch.arange(len(few), device=x.device)
-        refinement = self._refine(few, rows, self._space(few, latent), "refinement")
-        for again in range(1, self._rounds()):
-            space, begin = self._learned_space(few), self._q_y(few)
-            if again == 1 and self._joins_by_changes():
-                begin = self._join_confused(refinement, few, rows, begin)
-            refinement = self._refine(few, rows, space, f"refinement {again + 1}", begin)
+        space = self._space(few, latent)
+        if self.n_clusters == "auto":
+            self._find_number(few, rows, space)
+        refinement = self._refine(few, rows, space, "refinement", lambda: self._find_start(space))
+        for again in range(1, self.n_rounds if isinstance(self.start, str) else 1):
+            refinement = self._refine_again(few, rows, f"refinement {again + 1}")
 
         self._start_mixture(latent, refinement.responsibilities(rows))
         epochs = self._epochs(self.epochs, len(few), at_least=4, steps=800)
         evidence = deepmixture.JointEvidence(refinement)
         self._run_stage(evidence, [few, rows], self._stage("joint evidence", epochs, refinement))
 
-    def _rounds(self) -> int:
-        return self.n_rounds if isinstance(self.start, str) else 1
+    def _refine_again(self, x: Tensor, rows: Tensor, name: str) -> deepmixture.Refinement:
+        """Go on from the clusters there are, in the space that q(y|x) has learned."""
+        space, begin = self._learned_space(x), self._q_y(x)
+        return self._refine(x, rows, space, name, lambda: self._find_start(space, begin))
 
     def _refine(
         self,
@@ -256,23 +258,19 @@ callable, default="auto"
         rows: Tensor,
         space: NDArray[np.float64],
         name: str,
-        begin: NDArray[np.float64] | None = None,
+        find: Callable[[], NDArray[np.float64]],
     ) -> deepmixture.Refinement:
-        """Find a start in the space (N, D), or go on from one (N, K), and train q(y|x) from it."""
+        """Find a start (N, K) in the space (N, D), and train q(y|x) from it."""
+        timed = "start" if name == "refinement" else "new start"
         began = time.perf_counter()
-        first = begin is None
-        self._callback.begin("start" if first else "new start", 1, 1)
-        if first and self.n_clusters == "auto":
-            start = self._find_number(space)
-        else:
-            start = self._find_start(space, len(x), begin)
+        self._callback.begin(timed, 1, 1)
+        start = find()
         given = torch.from_numpy(start).float().to(x.device)
         epochs = self._epochs(self.refine_epochs, len(x), at_least=5, steps=800)
         memory = 0.5 ** (5 / max(epochs, 5))  # one half a fifth of the stage
         responsibilities = deepmixture.Responsibilities(given, self.start_weight, memory)
         refinement = deepmixture.Refinement(self.model_, responsibilities, self._change(x, space))
         took = time.perf_counter() - began
-        timed = "start" if first else "new start"
         self.timings_[timed] = self.timings_.get(timed, 0.0) + took
         self._run_stage(refinement, [x, rows], self._stage(name, epochs, refinement))
         responsibilities.learn_confusion()
@@ -316,17 +314,17 @@ callable, default="auto"
         return starts.principal(features, N_DIRECTIONS, engine.derive_seed(self.seed_, "space"))
 
     def _find_start(
-        self, space: NDArray[np.float64], n_rows: int, begin: NDArray[np.float64] | None
+        self, space: NDArray[np.float64], begin: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
         """Return the responsibilities (N, K) of the start, or those that were given."""
         if not isinstance(self.start, str):
-            return checks.check_responsibilities(self.start, n_rows, self.n_clusters_)
+            return checks.check_responsibilities(self.start, len(space), self.n_clusters_)
         seed = engine.derive_seed(self.seed_, "start", len(self.history_))
         names = self._starts_tried()
         # Of few rows a mixture costs little, and the right one is found more rarely.
         if begin is not None:
             begin = starts.revived(space, begin, seed)
-        trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // n_rows))
+        trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // len(space)))
 
         def compute() -> NDArray[np.float64]:
             found = [
@@ -342,41 +340,36 @@ callable, default="auto"
             return (self.start,)
         return ("graph", "gmm") if self.kind_ == "table" else ("graph",)
 
-    def _joins_by_changes(self) -> bool:
-        """Whether changes of rows tell what is one cluster; steps to neighbours tell no more."""
-        affine = self.consistency == "auto" and self._image_sides() is not None
-        known = affine or self.consistency == "affine" or callable(self.consistency)
-        return self.n_clusters == "auto" and known and self._rounds() > 1
-
-    def _find_number(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Find the number of clusters and the responsibilities (N, K) that begin with it."""
+    def _find_number(self, x: Tensor, rows: Tensor, space: NDArray[np.float64]) -> None:
+        """Find the number of clusters: on the graph, and where changes of rows tell, by these."""
         seed = engine.derive_seed(self.seed_, "number")
         # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
         in_latent = presets.space_for(self.kind_, self.n_features_in_) == "latent"
-        cautious = in_latent and self._joins_by_changes()
+        by_changes = self._joins_by_changes()
+        cautious = in_latent and by_changes
         connected = selection.SURELY_CONNECTED if cautious else selection.CONNECTED
-        responsibilities, self.merges_ = self._remember(
+        joined, self.merges_ = self._remember(
             "number of clusters", lambda: selection.find_number(space, seed, connected)
         )
-        self._rebuild(responsibilities.shape[1])
-        return responsibilities
+        self._rebuild(joined.shape[1])
+        if by_changes:
+            refinement = self._refine(x, rows, space, "number of clusters", lambda: joined)
+            n_clusters, self.merges_ = self._remember(
+                "joined by changes", lambda: self._join_confused(refinement, x, rows)
+            )
+            self._rebuild(n_clusters)
+
+    def _joins_by_changes(self) -> bool:
+        """Whether changes of rows tell what is one cluster; steps to neighbours tell no more."""
+        affine = self.consistency == "auto" and self._image_sides() is not None
+        return affine or self.consistency == "affine" or callable(self.consistency)
 
     def _join_confused(
-        self,
-        refinement: deepmixture.Refinement,
-        x: Tensor,
-        rows: Tensor,
-        begin: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """Join clusters (N, K) where q(y|x) calls changed copies of a row now one, now another."""
-
-        def compute() -> tuple[NDArray[np.float64], list[selection.Merge]]:
-            draws = [self._most_probable_when_changed(refinement, x, rows) for _ in range(N_DRAWS)]
-            return selection.join_confused(draws, begin, self.merges_)
-
-        joined, self.merges_ = self._remember("number of clusters", compute)
-        self._rebuild(joined.shape[1])
-        return joined
+        self, refinement: deepmixture.Refinement, x: Tensor, rows: Tensor
+    ) -> tuple[int, list[selection.Merge]]:
+        """Join clusters where q(y|x) calls changed copies of a row now one, now another."""
+        draws = [self._most_probable_when_changed(refinement, x, rows) for _ in range(N_DRAWS)]
+        return selection.join_confused(draws, self.n_clusters_, self.merges_)
 
     def _most_probable_when_changed(
         self, refinement: deepmixture.Refinement, x: Tensor, rows: Tensor
