@@ -23,6 +23,7 @@ FEWEST_FOR_GRAPH = 50
 N_NEAR = 10
 MOST_EMBEDDINGS = 5
 FLOOR_OF_VARIANCE = 0.01  # a cluster in which a column is constant is not infinitely likely
+FEW_MOVED = 0.02  # rows that change their cluster when all is well
 MOST_CLUSTERS = 60
 ROWS_A_CLUSTER = 15
 CONNECTED = 0.032
@@ -95,12 +96,12 @@ def gaussian_mixture(
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
     few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
-    near = neighbours(latent[few], N_NEAR, seed)
     if begin is None:
+        near = neighbours(latent[few], N_NEAR, seed)
         best = most_informative(trials(latent[few], n_clusters, rng, n_init, near)).mixture
     else:
         best = _refined(latent[few], begin[few], rng)
-        if cuts_more(best.predict_proba(latent[few]), begin[few], near):
+        if cuts_more(latent[few], best.predict_proba(latent[few]), begin[few], seed):
             return from_responsibilities(latent, begin)
     refined = _mixture(latent, n_clusters, rng, begin=best)
     return from_responsibilities(latent, refined.predict_proba(latent), refined.covariances_)
@@ -132,12 +133,12 @@ def neighbour_graph(
     few, places = manifold(latent, n_clusters, width, seed, rng)
     if not len(few):
         return gaussian_mixture(latent, n_clusters, seed, n_init, begin)
-    near = neighbours(latent[few], N_NEAR, seed)
     if begin is not None:
         known = _refined(places, begin[few], rng).predict_proba(places)
-        if cuts_more(known, begin[few], near):
+        if cuts_more(latent[few], known, begin[few], seed):
             return from_responsibilities(latent, begin)
         return from_responsibilities(latent, for_all_rows(latent, few, known))
+    near = neighbours(latent[few], N_NEAR, seed)
     n_embeddings = int(np.clip(TRIAL_ROWS // len(few), 1, MOST_EMBEDDINGS))
     n_trials = math.ceil(n_init / n_embeddings)
     found = trials(places, n_clusters, rng, n_trials, near)
@@ -302,11 +303,20 @@ def most_informative(found: Sequence[Trial]) -> Trial:
     return max((t for t in found if t.cut <= least + CONNECTED), key=lambda trial: trial.told)
 
 
-def cuts_more(found: Array, begin: Array, near: NDArray[np.int64]) -> bool:
+def cuts_more(rows: Array, found: Array, begin: Array, seed: int) -> bool:
     """Whether responsibilities (n, K) cut through what is connected, and those before did not.
 
     A mixture that goes on from a small cluster beside a large one would rather halve the large.
+
+    Parameters
+    ----------
+    rows : array of shape (n, D)
+    found, begin : array of shape (n, K)
+    seed : int
     """
+    if (found.argmax(1) != begin.argmax(1)).mean() <= FEW_MOVED:
+        return False
+    near = neighbours(rows, N_NEAR, seed)
     cut, before = (strongest_connection(shared_neighbours(r, near)) for r in (found, begin))
     return cut > before + CONNECTED
 
