@@ -23,7 +23,7 @@ FEWEST_FOR_GRAPH = 50
 N_NEAR = 10
 MOST_EMBEDDINGS = 5
 FLOOR_OF_VARIANCE = 0.01  # a cluster in which a column is constant is not infinitely likely
-FEW_MOVED = 0.02  # rows that change their cluster when all is well
+LITTLE_GROWTH = 0.1  # or loss, of a cluster that only finds its edges
 MOST_CLUSTERS = 60
 ROWS_A_CLUSTER = 15
 CONNECTED = 0.032
@@ -314,7 +314,8 @@ def cuts_more(rows: Array, found: Array, begin: Array, seed: int) -> bool:
     found, begin : array of shape (n, K)
     seed : int
     """
-    if (found.argmax(1) != begin.argmax(1)).mean() <= FEW_MOVED:
+    sizes = [np.bincount(r.argmax(1), minlength=r.shape[1]) for r in (found, begin)]
+    if (np.abs(sizes[0] - sizes[1]) <= LITTLE_GROWTH * sizes[1]).all():
         return False
     near = neighbours(rows, N_NEAR, seed)
     cut, before = (strongest_connection(shared_neighbours(r, near)) for r in (found, begin))
