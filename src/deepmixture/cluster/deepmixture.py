@@ -79,8 +79,8 @@ class DeepMixture(Pretrained):
         Widths of the fully connected encoder; the decoder mirrors it. Automatically (256, 256)
         for tables, else (500, 500, 2000).
     n_init : int, default=1
-        Runs, each from its own seed. The one that agrees best with the others is kept, of two the
-        one with more mutual information I(x; y); `runs_` shows all.
+        Runs, each from its own seed. The one with the most mutual information I(x; y) is kept;
+        `runs_` shows all.
     start : {"auto", "graph", "gmm", "kmeans", "random"} or array, default="auto"
         "graph" is a mixture on a UMAP embedding of the neighbour graph: of the latent means for
         images, or of the pixels where these are 256 or fewer, of the directions of embeddings and
