@@ -21,6 +21,7 @@ from deepmixture.progress import Callback, Silent
 
 EXPERIMENT = "deepmixture"
 NOT_LOGGED = ("stage", "epoch")
+LONGEST = 250  # characters of a setting; MLflow refuses much longer ones, such as a network's
 
 
 class Logged:
@@ -52,7 +53,7 @@ class Logged:
     def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
         self._callback.begin(stage, epochs, steps, done)
         if self._parameters:
-            settings = {name: str(value) for name, value in self._parameters.items()}
+            settings = {name: str(value)[:LONGEST] for name, value in self._parameters.items()}
             self._parameters = {}
             for logger in self._loggers:
                 if not isinstance(logger, CSVLogger):  # which has none

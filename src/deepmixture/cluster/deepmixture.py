@@ -321,9 +321,9 @@ callable, default="auto"
             return checks.check_responsibilities(self.start, len(space), self.n_clusters_)
         seed = engine.derive_seed(self.seed_, "start", len(self.history_))
         names = self._starts_tried()
-        # Of few rows a mixture costs little, and the right one is found more rarely.
         if begin is not None:
             begin = starts.revived(space, begin, seed)
+        # Of few rows a mixture costs little, and the right one is found more rarely.
         trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // len(space)))
 
         def compute() -> NDArray[np.float64]:
@@ -348,9 +348,12 @@ callable, default="auto"
         by_changes = self._joins_by_changes()
         cautious = in_latent and by_changes
         connected = selection.SURELY_CONNECTED if cautious else selection.CONNECTED
+        began = time.perf_counter()
+        self._callback.begin("start", 1, 1)
         joined, self.merges_ = self._remember(
             "number of clusters", lambda: selection.find_number(space, seed, connected)
         )
+        self.timings_["start"] = time.perf_counter() - began
         self._rebuild(joined.shape[1])
         if by_changes:
             refinement = self._refine(x, rows, space, "number of clusters", lambda: joined)
