@@ -345,9 +345,8 @@ callable, default="auto"
         seed = engine.derive_seed(self.seed_, "number")
         # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
         in_latent = presets.space_for(self.kind_, self.n_features_in_) == "latent"
-        by_changes = self._joins_by_changes()
-        cautious = in_latent and by_changes
-        connected = selection.SURELY_CONNECTED if cautious else selection.CONNECTED
+        by_changes = in_latent and self._joins_by_changes()
+        connected = selection.SURELY_CONNECTED if by_changes else selection.CONNECTED
         began = time.perf_counter()
         self._callback.begin("start", 1, 1)
         joined, self.merges_ = self._remember(
