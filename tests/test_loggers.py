@@ -120,3 +120,30 @@ def test_the_command_keeps_the_log_in_the_run(tmp_path: Path, blobs: np.ndarray)
     assert len(logged(run / "log")) >= 2
     done = CliRunner().invoke(app, [*command, "--overwrite"])
     assert done.exit_code == 0, done.output
+
+
+def test_a_fit_without_an_epoch_is_written_without_a_log(
+    tmp_path: Path, blobs: np.ndarray
+) -> None:
+    np.save(tmp_path / "x.npy", blobs)
+    run = tmp_path / "run"
+    small = ["--clusters", "3", "--pretrain-epochs", "0", "--set", "hidden=8,8", "--no-report"]
+    command = ["fit", str(tmp_path / "x.npy"), "--model", "vae-gmm", "--out", str(run), *small]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert (run / "labels.parquet").is_file()
+    assert not (run / "log").exists()
+
+
+def test_a_log_of_another_program_is_not_replaced(tmp_path: Path, blobs: np.ndarray) -> None:
+    np.save(tmp_path / "x.npy", blobs)
+    run = tmp_path / "run"
+    small = ["--clusters", "3", "--pretrain-epochs", "0", "--set", "hidden=8,8", "--no-report"]
+    command = ["fit", str(tmp_path / "x.npy"), "--model", "vae-gmm", "--out", str(run), *small]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    (run / "log").mkdir()
+    (run / "log" / "diary.txt").write_text("of years")
+    done = CliRunner().invoke(app, [*command, "--overwrite"])
+    assert isinstance(done.exception, ValueError)
+    assert "also holds log" in str(done.exception)
+    assert (run / "log" / "diary.txt").read_text() == "of years"

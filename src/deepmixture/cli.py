@@ -208,7 +208,8 @@ def fit(
 
         def fill(folder: Path) -> None:
             results.write_run(folder, estimator, rows, assignments, about)
-            shutil.copytree(checkpoint / run_folder.LOG, folder / run_folder.LOG)
+            if (checkpoint / run_folder.LOG).exists():  # a fit without an epoch logs nothing
+                shutil.copytree(checkpoint / run_folder.LOG, folder / run_folder.LOG)
             if estimator.interrupted_:
                 shutil.copytree(checkpoint, folder / run_folder.CHECKPOINT)
 

@@ -42,7 +42,8 @@ FORMAT = "deepmixture run"
 FORMAT_VERSION = 1
 
 TABLE_SUFFIXES = (".parquet", ".csv")
-_OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, LOG, ".DS_Store"})
+_OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, ".DS_Store"})
+_LOGGERS = frozenset({"csv", "tensorboard", "mlflow"})
 
 
 @dataclass(frozen=True)
@@ -324,10 +325,12 @@ def _is_unfinished(path: Path) -> bool:
 
 
 def _is_ours(entry: Path) -> bool:
-    if entry.name != CHECKPOINT:
+    if entry.name not in (CHECKPOINT, LOG):
         return entry.name in _OURS
     # Other programs call their folders so too: ours says whose it is before all else.
     names = {file.name for file in entry.iterdir()} if entry.is_dir() else {entry.name}
+    if entry.name == LOG:
+        return names <= _LOGGERS
     return "fit.json" in names or names <= {".fit.json.partial"}
 
 
