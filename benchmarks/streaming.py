@@ -24,6 +24,14 @@ from benchmarks.files import RESULTS, write
 from benchmarks.hardware import circumstances, set_threads
 
 FILES, CLUSTERS = 10, 10
+SHORT: dict[str, Any] = {
+    "hidden": (256, 256),
+    "pretrain_epochs": 1,
+    "epochs": 2,
+    "hold_epochs": 1,
+    "start": "gmm",
+    "n_init": 3,
+}
 
 
 def write_rows(folder: Path, n_rows: int, n_columns: int) -> None:
@@ -61,17 +69,7 @@ def fit(folder: Path, share: float, batch_size: int) -> dict[str, Any]:
         if source != folder:
             shutil.rmtree(source)
     opened = time.perf_counter() - began
-    model = deepmixture.VaDE(
-        CLUSTERS,
-        hidden=(256, 256),
-        pretrain_epochs=1,
-        epochs=2,
-        hold_epochs=1,
-        start="gmm",
-        batch_size=batch_size,
-        n_init=3,
-        random_state=0,
-    ).fit(rows)
+    model = deepmixture.VaDE(CLUSTERS, **SHORT, batch_size=batch_size, random_state=0).fit(rows)
     fitted = time.perf_counter() - began
     labels = model.predict(rows)
     predicted = time.perf_counter() - began - fitted
@@ -108,14 +106,9 @@ def equal(n_rows: int = 250_000, n_columns: int = 64) -> Iterator[dict[str, Any]
         for limit in (2.0, 0.01):
             model = deepmixture.VaDE(
                 CLUSTERS,
+                **SHORT,
                 kind="table",
-                hidden=(256, 256),
-                pretrain_epochs=1,
-                epochs=2,
-                hold_epochs=1,
-                start="gmm",
                 batch_size=1024,
-                n_init=3,
                 memory_limit=limit,
                 random_state=seed,
             ).fit(rows)

@@ -343,10 +343,16 @@ def circumstances(found: list[Result]) -> str:
     )
 
 
+def measured(name: str) -> Result | None:
+    """Return the result of a measurement, if it was made."""
+    file = files.RESULTS / f"{name}.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
 def section(name: str) -> str:
     """Return what is told of a measurement, if it was made."""
-    file = files.RESULTS / f"{name}.json"
-    return MEASUREMENTS[name](json.loads(file.read_text())) if file.exists() else ""
+    result = measured(name)
+    return MEASUREMENTS[name](result) if result else ""
 
 
 def peers_section(result: Result) -> str:
@@ -470,9 +476,7 @@ def streaming_section(result: Result) -> str:
         for run in runs
     ]
     same = []
-    beside = files.RESULTS / "streaming-equal.json"
-    if beside.exists():
-        fits = json.loads(beside.read_text())
+    if fits := measured("streaming-equal"):
         cells = [
             f"{'scratch file' if fit['on_disk'] else 'memory'} {100 * fit['nmi']:.1f} "
             f"({fit['last_loss']:.2f})"

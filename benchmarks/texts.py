@@ -2,7 +2,7 @@
 
 A text is the docstring of a public class, method or function of more than 300 characters, its
 class the library it is of, at most 800 of each, drawn at random (seed 0). What they say depends on
-the versions of the libraries, which the results file names.
+the versions of the libraries, which constraints/dev.txt pins.
 """
 
 import importlib
@@ -68,12 +68,8 @@ def _of_library(name: str) -> Iterator[str]:
         for thing in vars(module).values():
             if not str(getattr(thing, "__module__", "")).startswith(name):
                 continue
-            methods = (
-                [m for m in vars(thing).values() if inspect.isfunction(m)]
-                if (inspect.isclass(thing))
-                else []
-            )
-            for documented in (thing, *methods):
+            methods = vars(thing).values() if inspect.isclass(thing) else ()
+            for documented in (thing, *filter(inspect.isfunction, methods)):
                 if inspect.isclass(documented) or inspect.isroutine(documented):
                     text = inspect.getdoc(documented) or ""
                     if len(text) > LEAST_CHARACTERS:

@@ -53,7 +53,7 @@ def blobs(n_clusters: int, n_rows: int = 900) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("n_clusters", [1, 3, 10])
 def test_the_number_of_distant_clusters_is_found(n_clusters: int) -> None:
     x, classes = blobs(n_clusters)
-    responsibilities, merges = selection.find_number(x, seed=0)
+    _, responsibilities, merges = selection.find_number(x, seed=0)
     assert responsibilities.shape == (900, n_clusters)
     np.testing.assert_allclose(responsibilities.sum(1), 1.0)
     found = normalized_mutual_info_score(classes, responsibilities.argmax(1))
@@ -74,7 +74,7 @@ def test_the_number_of_distant_normals_is_found_in_few_and_many_dimensions(
     centres = np.pad(rng.permutation(centres)[:n_clusters], ((0, 0), (0, columns - 2)))
     share = rng.uniform(0.5, 1.5, n_clusters)
     classes = rng.choice(n_clusters, 2400, p=share / share.sum())
-    responsibilities, _ = selection.find_number(
+    _, responsibilities, _ = selection.find_number(
         centres[classes] + rng.normal(size=(2400, columns)), seed=0
     )
     assert abs(responsibilities.shape[1] - n_clusters) <= 1
@@ -82,7 +82,7 @@ def test_the_number_of_distant_normals_is_found_in_few_and_many_dimensions(
 
 def test_parts_of_the_rows_agree_on_the_right_number() -> None:
     x, _ = blobs(5)
-    _, merges = selection.find_number(x, seed=0)
+    _, _, merges = selection.find_number(x, seed=0)
     stable = {merge["n_clusters"]: merge["stability"] for merge in merges}
     assert stable[5] > 0.99
     assert all(-0.5 <= value <= 1.0 for value in stable.values())

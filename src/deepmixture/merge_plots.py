@@ -36,7 +36,7 @@ def stability_curve(
     """Draw how alike the clusterings of parts of the rows are at each number of clusters."""
     return _curve(
         merges,
-        [merge.get("stability", 0.0) for merge in merges],
+        [merge["stability"] for merge in merges],
         lambda stability: 1.0 - float(np.clip(stability, 0.0, 1.0)),
         ticks=(1.0, 0.5, 0.0),
         label="stability at each number of clusters",

@@ -7,6 +7,7 @@ group in two and lump two others. Nor is the agreement with other runs, which sh
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from deepmixture.embedding import intrinsic_dimension, neighbours
 Responsibilities = NDArray[np.float64]
 Merge = dict[str, int | float]
 N_PARTS = 4
-CONNECTED = 0.05
+CONNECTED_OVER_A_CUT = 0.05
 """Two clusters of the graph are one above this connection, over that of a flat cut. The halves of
 one normal cluster stand at 0.07 and above in 2 to 50 dimensions, distant clusters below 0.01."""
 SURELY_CONNECTED = 0.1
@@ -61,8 +62,8 @@ def choose(runs: Sequence[Responsibilities]) -> int:
 
 
 def find_number(
-    space: NDArray[np.float64], seed: int, connected: float = CONNECTED
-) -> tuple[Responsibilities, list[Merge]]:
+    space: NDArray[np.float64], seed: int, connected: float = CONNECTED_OVER_A_CUT
+) -> tuple[NDArray[np.int64], Responsibilities, list[Merge]]:
     """Find how many clusters there are: begin with many and join those that are connected.
 
     Parameters
@@ -76,7 +77,9 @@ def find_number(
 
     Returns
     -------
-    responsibilities : array of shape (N, K)
+    few : array of shape (n,)
+        Numbers of the rows that were looked at.
+    responsibilities : array of shape (n, K)
         Of the K clusters that are left, each a mixture of those it was joined of.
     merges : list of dict
         The whole tree, on to one cluster; see `merge_tree`. With `stability`, the mean adjusted
@@ -95,11 +98,11 @@ def find_number(
     dimension = intrinsic_dimension(space[few], near)
     shared, sizes = starts.shared_neighbours(parts, near), _sizes(parts.argmax(1))
     merges, groups = merge_tree(starts.joins(shared, sizes, dimension), len(shared), connected)
-    stable = stability(places, near, dimension, most, rng)
+    stable = stability([_joined_part(places, near, dimension, most, rng) for _ in range(N_PARTS)])
     for merge in merges:
         merge["stability"] = stable.get(int(merge["n_clusters"]), 0.0)
     joined = np.stack([parts[:, group].sum(1) for group in groups], axis=1)
-    return starts.for_all_rows(space, few, joined), merges
+    return few, joined, merges
 
 
 def join_confused(
@@ -181,52 +184,40 @@ def merge_tree(
     return merges, groups if left is None else left
 
 
-def stability(
-    places: NDArray[np.float64],
-    near: NDArray[np.int64],
-    dimension: float,
-    most: int,
-    rng: np.random.Generator,
-) -> dict[int, float]:
+class Part(NamedTuple):
+    """Some of the rows, and their clusters by the number of these."""
+
+    rows: NDArray[np.int64]  # (m,)
+    labels: dict[int, NDArray[np.int64]]  # (m,) each
+
+
+def stability(parts: Sequence[Part]) -> dict[int, float]:
     """Return how alike the clusterings of parts of the rows are, by the number of clusters.
 
-    As Ben-Hur, Elisseeff & Guyon (2002, "A stability based method") have it, for the joined
-    clusters of k-means on four fifths of the rows, drawn anew each time.
-
-    Parameters
-    ----------
-    places : array of shape (n, P)
-        Where the rows are embedded.
-    near : array of shape (n, k)
-        Numbers of the neighbours of each row.
-    dimension : float
-        See `starts.joins`.
-    most : int
-        Clusters before the first join.
-    rng : numpy.random.Generator
+    The mean adjusted Rand index of two parts on the rows of both, as Ben-Hur, Elisseeff & Guyon
+    (2002, "A stability based method") have it.
     """
     from sklearn.metrics import adjusted_rand_score
 
-    runs = [_joined_on_part(places, near, dimension, most, rng) for _ in range(N_PARTS)]
     stable = {}
-    for number in set.intersection(*(set(labels) for _, labels in runs)):
+    for number in set.intersection(*(set(part.labels) for part in parts)):
         alike = []
-        for (rows, labels), (others, other_labels) in itertools.combinations(runs, 2):
-            _, first, second = np.intersect1d(rows, others, return_indices=True)
-            one, other = labels[number][first], other_labels[number][second]
-            alike.append(adjusted_rand_score(one, other))
+        for one, other in itertools.combinations(parts, 2):
+            _, first, second = np.intersect1d(one.rows, other.rows, return_indices=True)
+            labels = one.labels[number][first], other.labels[number][second]
+            alike.append(adjusted_rand_score(*labels))
         stable[number] = float(np.mean(alike))
     return stable
 
 
-def _joined_on_part(
+def _joined_part(
     places: NDArray[np.float64],
     near: NDArray[np.int64],
     dimension: float,
     most: int,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], dict[int, NDArray[np.int64]]]:
-    """Return part of the rows, and their labels by the number of clusters."""
+) -> Part:
+    """Join the many clusters of k-means on four fifths of the rows, until one is left."""
     rows = np.sort(rng.choice(len(places), max(most, 4 * len(places) // 5), replace=False))
     labels = starts.many_clusters(places[rows], most, rng)
     # A neighbour that is not among these rows is left out.
@@ -240,7 +231,7 @@ def _joined_on_part(
         labels = np.where(labels == join.other, join.one, labels)
         labels -= labels > join.other
         found[len(shared) - len(found)] = labels
-    return rows, found
+    return Part(rows, found)
 
 
 def _sizes(labels: NDArray[np.int64], n_clusters: int = 0) -> NDArray[np.float64]:

@@ -346,16 +346,22 @@ callable, default="auto"
         # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
         in_latent = presets.space_for(self.kind_, self.n_features_in_) == "latent"
         by_changes = in_latent and self._joins_by_changes()
-        connected = selection.SURELY_CONNECTED if by_changes else selection.CONNECTED
+        connected = selection.SURELY_CONNECTED if by_changes else selection.CONNECTED_OVER_A_CUT
         began = time.perf_counter()
         self._callback.begin("start", 1, 1)
-        joined, self.merges_ = self._remember(
+        few, joined, self.merges_ = self._remember(
             "number of clusters", lambda: selection.find_number(space, seed, connected)
         )
         self.timings_["start"] = time.perf_counter() - began
         self._rebuild(joined.shape[1])
         if by_changes:
-            refinement = self._refine(x, rows, space, "number of clusters", lambda: joined)
+            refinement = self._refine(
+                x,
+                rows,
+                space,
+                "number of clusters",
+                lambda: starts.for_all_rows(space, few, joined),
+            )
             n_clusters, self.merges_ = self._remember(
                 "joined by changes", lambda: self._join_confused(refinement, x, rows)
             )
