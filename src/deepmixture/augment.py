@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepmixture.nets import ImageInput, ImageOutput
+from deepmixture.noise import per_row, standard_normal, uniform
+from deepmixture.parallel import whole_batch
 
 Change = Callable[[Tensor, Tensor], Tensor]
 
@@ -49,7 +51,8 @@ class Affine(nn.Module):
         """Return changed images, flat as they came; beyond the border its pixels go on."""
 
         def draw(most: float) -> Tensor:
-            return (2.0 * torch.rand(len(x), device=x.device) - 1.0) * most
+            drawn = per_row(lambda rows: torch.rand(rows, device=x.device), len(x))
+            return (2.0 * drawn - 1.0) * most
 
         angle, slope = draw(self.rotation), draw(self.shear)
         wide, high = draw(self.stretch).exp(), draw(self.stretch).exp()
@@ -119,9 +122,10 @@ class Neighbours(nn.Module):
         self.x, self.index, self.most = x, index, most
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        which = torch.randint(self.index.shape[1], (len(x),), device=x.device)
+        n_neighbours = self.index.shape[1]
+        which = per_row(lambda rows: torch.randint(n_neighbours, (rows,), device=x.device), len(x))
         there = self.x[self.index[rows, which]]
-        return torch.lerp(x, there, self.most * torch.rand(len(x), 1, device=x.device))
+        return torch.lerp(x, there, self.most * uniform(len(x), 1, device=x.device))
 
 
 class Mixup(nn.Module):
@@ -135,8 +139,9 @@ class Mixup(nn.Module):
         self.most = most
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        there = x[torch.randperm(len(x), device=x.device)]
-        return torch.lerp(x, there, self.most * torch.rand(len(x), 1, device=x.device))
+        other = per_row(lambda rows: torch.randperm(rows, device=x.device), len(x))
+        there = whole_batch(x)[other]
+        return torch.lerp(x, there, self.most * uniform(len(x), 1, device=x.device))
 
 
 class FeatureDropout(nn.Module):
@@ -147,7 +152,7 @@ class FeatureDropout(nn.Module):
         self.share = share
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        kept = torch.rand_like(x) >= self.share
+        kept = uniform(*x.shape, device=x.device) >= self.share
         return x * kept
 
 
@@ -159,7 +164,7 @@ class Noise(nn.Module):
         self.scale = scale
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        return x + self.scale * torch.randn_like(x)
+        return x + self.scale * standard_normal(*x.shape, device=x.device)
 
 
 class Unchanged(nn.Module):

@@ -40,6 +40,7 @@ COUNTS = {
     "classifier_epochs": 0,
     "halving_epochs": 1,
     "batch_size": 1,
+    "devices": 1,
     "n_init": 1,
     "n_samples": 1,
     "n_rounds": 1,

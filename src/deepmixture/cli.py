@@ -98,6 +98,10 @@ def fit(
     batch_size: Annotated[int | None, typer.Option(help="Rows in a step.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Processes that share out every batch, one a GPU."),
+    ] = None,
     log: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,6 +128,10 @@ def fit(
     or stopped goes on with --resume, from its own settings and to the same
     result; killed before the first checkpoint, it starts over.
 
+    With --devices N the work is shared out between N processes of this
+    machine. Where one of them dies the fit ends, and --resume goes on;
+    under torchrun --max-restarts, a command with --resume goes on by itself.
+
     The curves are logged as they come, to log/csv/metrics.csv and by --log to
     TensorBoard or MLflow (to where MLFLOW_TRACKING_URI says).
 
@@ -138,8 +146,12 @@ def fit(
     [cyan]deepmixture fit features.npy --model ae-gmm --set n_init=5 --set hidden=200,100[/cyan]
     [cyan]deepmixture fit customers.csv --resume runs/customers[/cyan]
     """
-    from deepmixture import run_folder
+    from deepmixture import parallel, run_folder
 
+    more = inputs.parse_settings(set_ or [])
+    devices = more.get("devices", devices or 1)
+    if devices != 1 and parallel.helps():
+        return _help(devices, device or "auto", data, key)
     console = terminal.console()
     if resume is not None:
         if out is not None and out.resolve() != resume.resolve():
@@ -173,18 +185,21 @@ def fit(
         "batch_size": batch_size,
         "device": device,
         "precision": precision,
+        "devices": devices,
     }
     settings = {"random_state": 0} | begun
     settings |= {name: value for name, value in given.items() if value is not None}
-    settings |= inputs.parse_settings(set_ or [])
+    settings |= more
     first_seed = settings["random_state"] if isinstance(settings["random_state"], int) else 0
     rows, source = inputs.open_data(data, key)
 
-    from deepmixture import results
+    from deepmixture import checks, results
     from deepmixture.loggers import Logged, open_loggers
     from deepmixture.progress import Bar, StopOnSignal
 
     estimator = inputs.make_estimator(model, settings)
+    checks.check_parameters(estimator)
+    parallel.join(estimator.devices, estimator.device).once(lambda: (model, settings))
     terminal.say(
         console,
         f"{estimator.__class__.__name__} on {rows.source}: {terminal.describe_shape(rows)}",
@@ -487,6 +502,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         terminal.complain("interrupted", "nothing was written")
     return int(code or 0)
+
+
+def _help(devices: int, device: str, data: str, key: str | None) -> None:
+    """Do a share of the work of a fit that another process began, says and writes."""
+    from deepmixture import parallel
+
+    try:
+        told: tuple[str, dict[str, object]] = parallel.join(devices, device).once(
+            lambda: (DEFAULT, {})
+        )
+        rows, _ = inputs.open_data(data, key)
+        inputs.make_estimator(*told).fit(rows)
+    except TOLD:
+        # The first process met it too, or it is the first process that was lost.
+        raise typer.Exit(BAD_INPUT) from None
+
+
+def _of_the_first() -> tuple[str, dict[str, object]]:
+    raise AssertionError("the first process tells it")
 
 
 @contextmanager

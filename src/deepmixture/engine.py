@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepmixture import parallel
 from deepmixture.batches import Rows, in_blocks, shuffled
 from deepmixture.checkpoint import Step, Unsaved
 from deepmixture.progress import Callback
@@ -229,8 +230,9 @@ class _Training:
     ) -> None:
         self.model, self.tensors, self.stage = model, tensors, stage
         self.hardware, self.seed, self.callback, self.step = hardware, seed, callback, step
-        learned = [p for p in model.parameters() if p.requires_grad]
-        self.optimiser = stage.optimiser(learned, stage.learning_rate(0.0))
+        self.processes = parallel.current()
+        self.learned = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser = stage.optimiser(self.learned, stage.learning_rate(0.0))
         self.n_steps = math.ceil(len(tensors[0]) / stage.batch_size)  # in an epoch
         self.knobs = {name: torch.zeros((), device=hardware.device) for name in stage.knobs}
         self.history: list[Record] = []
@@ -242,7 +244,7 @@ class _Training:
 
     def run(self) -> tuple[list[Record], bool]:
         """Train, from where the step stands to the end of the stage."""
-        found = self.step.load()
+        found = self.processes.once(self.step.load)
         if found is not None and found[1]:
             self._take_result(found[0])
             self.callback.recall(self.history)
@@ -275,7 +277,7 @@ class _Training:
 
     def _run_epoch(self, fabric: "Fabric", began: float) -> float:
         """Take the steps of an epoch that are left, and return the last learning rate."""
-        stage, optimiser, knobs = self.stage, self.optimiser, self.knobs
+        stage, optimiser = self.stage, self.optimiser
         epoch_seed = derive_seed(self.seed, stage.name, self.epoch)
         if self.done == 0:
             self.totals = {}
@@ -286,24 +288,45 @@ class _Training:
             for group in optimiser.param_groups:
                 group["lr"] = rate
             for name, schedule in stage.knobs.items():
-                knobs[name].fill_(schedule(self._progress(self.done)))
-            # Fabric's wrappers of model, backward and optimiser cost two milliseconds a step.
-            with fabric.autocast():
-                loss, terms = self.model(*batch, knobs)
-            optimiser.zero_grad()
-            loss.backward()
+                self.knobs[name].fill_(schedule(self._progress(self.done)))
+            terms = self._differentiate(batch, fabric)
             optimiser.step()
-            for name, term in {"loss": loss.detach(), **terms}.items():
+            for name, term in terms.items():
                 before = self.totals.get(name)
                 self.totals[name] = term.clone() if before is None else before + term
             self.done += 1
-            self.stopped = self.callback.step()
+            self.stopped = self.processes.any(self.callback.step())
             if self.stopped or self.step.due():
                 self.seconds = time.perf_counter() - began
                 self.step.save(self._position())
             if self.stopped:
                 break
         return self._rate(self.done - 1)
+
+    def _differentiate(self, batch: tuple[Tensor, ...], fabric: "Fabric") -> dict[str, Tensor]:
+        """Leave the gradient of the loss in the parameters; return the loss and its terms."""
+        if self.processes.size > 1:
+            return self._differentiate_share(batch, fabric)
+        # Fabric's wrappers of model, backward and optimiser cost two milliseconds a step.
+        with fabric.autocast():
+            loss, terms = self.model(*batch, self.knobs)
+        self.optimiser.zero_grad()
+        loss.backward()
+        return {"loss": loss.detach(), **terms}
+
+    def _differentiate_share(
+        self, batch: tuple[Tensor, ...], fabric: "Fabric"
+    ) -> dict[str, Tensor]:
+        """Do the same with this process's share of the batch, and add up over the processes."""
+        with self.processes.sharing(len(batch[0])) as share:
+            with fabric.autocast():
+                mine = [tensor[share.start : share.stop] for tensor in batch]
+                loss, terms = self.model(*mine, self.knobs)
+            self.optimiser.zero_grad()
+            (share.weight * loss).backward()
+            named = {"loss": loss.detach(), **terms}
+            parts = [share.weight * term.float() for term in named.values()]
+            return dict(zip(named, parallel.add_gradients(self.learned, parts), strict=True))
 
     def _progress(self, done: int) -> float:
         done += self.epoch * self.n_steps

@@ -24,7 +24,7 @@ from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from deepmixture import __version__, checks, data, engine, likelihoods, nets, presets
+from deepmixture import __version__, checks, data, engine, likelihoods, nets, parallel, presets
 from deepmixture.batches import Rows, sample
 from deepmixture.checkpoint import (
     Journal,
@@ -96,6 +96,10 @@ class LatentMixtureEstimator(FittedMixture):
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the matrix products in training. Automatically bfloat16 where the processor
         multiplies it natively. Losses and densities are always float32.
+    devices : int, default=1
+        Processes that share out every batch. Each holds all rows; on GPUs each has one. The
+        program is run again for each from its beginning, or by torchrun, and ends with the same
+        fitted estimator in all; one process writes and speaks.
     memory_limit : float, default=2.0
         Gigabytes of scaled rows that are held in memory. More are kept in a scratch file in the
         folder for temporary files, and read in shuffled blocks. Starts, and the stages that hold
@@ -152,6 +156,7 @@ class LatentMixtureEstimator(FittedMixture):
     n_init: int = 20
     device: str = "auto"
     precision: str = "auto"
+    devices: int = 1
     memory_limit: float = 2.0
     random_state: int | np.random.RandomState | None = None
     verbose: bool = False
@@ -234,6 +239,8 @@ class LatentMixtureEstimator(FittedMixture):
         ValueError, TypeError
             If X or a parameter cannot be used; the message says which and why. If the checkpoints
             are those of a fit of other data or parameters.
+        ProcessLost
+            If one of several processes has ended.
         OSError
             If a checkpoint cannot be written; the message names the last good one.
         TrainingDiverged
@@ -243,7 +250,9 @@ class LatentMixtureEstimator(FittedMixture):
         checks.check_seconds("checkpoint_every", checkpoint_every)
         before = dict(self.__dict__)
         try:
-            self._fit(X, callback, resume_from, checkpoint_every)
+            with parallel.among(self.devices, self.device) as processes:
+                heard = callback if processes.first else Silent()
+                self._fit(X, heard, resume_from, checkpoint_every)
         except BaseException:
             # An estimator that was fitted before is not left half way between two fits.
             self.__dict__.clear()
@@ -267,7 +276,8 @@ class LatentMixtureEstimator(FittedMixture):
         automatic = self.likelihood == "auto"
         self.likelihood_ = presets.LIKELIHOODS[self.kind_] if automatic else self.likelihood
         self.scaling_ = self._choose_scaling(rows)
-        self.hardware_ = engine.choose_hardware(self.device, self.precision)
+        processes = parallel.current()
+        self.hardware_ = engine.choose_hardware(processes.device(self.device), self.precision)
         self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         for fact in self.facts:
             self.__dict__.pop(fact, None)  # of an earlier fit
@@ -278,8 +288,9 @@ class LatentMixtureEstimator(FittedMixture):
 
         x = self._scale(rows)
         self._journal = None
-        if resume_from is not None:
+        if resume_from is not None and processes.first:
             self._journal = self._open_journal(resume_from, checkpoint_every, x)
+        self.seed_ = processes.once(lambda: self.seed_)
         x = x.to(self.hardware_.device) if isinstance(x, Tensor) else x
         cuda = [self.hardware_.device] if self.hardware_.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
@@ -324,7 +335,7 @@ class LatentMixtureEstimator(FittedMixture):
     def _open_journal(self, path: str | PathLike[str], every: float, x: Rows) -> Journal:
         """Open the folder of checkpoints; take the seed of the fit there if none was given."""
         settings = {name: described(value) for name, value in self.get_params(deep=False).items()}
-        del settings["verbose"]
+        del settings["verbose"], settings["devices"]
         began = read_identity(Path(path))
         if began is not None and not isinstance(self.random_state, numbers.Integral):
             self.seed_ = int(began["identity"].get("seed", self.seed_))
@@ -336,6 +347,7 @@ class LatentMixtureEstimator(FittedMixture):
             "numpy": np.__version__,
             "hardware": str(self.hardware_),
             "threads": torch.get_num_threads(),
+            "processes": self.devices,
         }
         return Journal(path, identity, circumstances, every)
 
@@ -354,7 +366,8 @@ class LatentMixtureEstimator(FittedMixture):
             with config_context(array_api_dispatch=False):
                 return compute(), engine.noise_state(device)
 
-        result, noise = remember(self._step(name), with_noise)
+        step = self._step(name)
+        result, noise = parallel.current().once(lambda: remember(step, with_noise))
         engine.set_noise_state(noise, device)
         return result
 

@@ -29,6 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepmixture.densities import at_least_float32
+from deepmixture.noise import exponential
+from deepmixture.parallel import whole_batch
 
 LogWeights = Callable[[Tensor], Tensor]
 
@@ -176,6 +178,7 @@ class NVIL(Gradient):
         if self.baseline is not None and features is not None:
             guess = at_least_float32(self.baseline(features.detach()).squeeze(-1))  # (B,)
         left = signal - guess.detach()
+        left = whole_batch(left, dim=1)
         if self.seen == 0:
             self.centre.copy_(left.mean())  # the first batch has no past to lean on
             self.variance.copy_(left.var(correction=0))
@@ -313,7 +316,7 @@ def draw(logits: Tensor, n_samples: int) -> Tensor:
 
 def gumbel(like: Tensor) -> Tensor:
     """Draw standard Gumbel noise of the given shape."""
-    return -torch.empty_like(like, memory_format=torch.contiguous_format).exponential_().log()
+    return -exponential(*like.shape, device=like.device).log().to(like.dtype)
 
 
 NAMES = ("exact", "top-k", "nvil", "vimco", "gumbel", "gumbel-straight-through")

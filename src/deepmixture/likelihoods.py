@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepmixture.densities import at_least_float32, log_normal
+from deepmixture.noise import standard_normal
 
 
 class Likelihood(nn.Module):
@@ -145,7 +146,7 @@ class Gaussian(Likelihood):
 
     def sample(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
         mean = self.mean(h)
-        return mean + self.scale() * torch.randn(h.shape, generator=generator).to(mean)
+        return mean + self.scale() * standard_normal(*h.shape, generator=generator).to(mean)
 
 
 class LearnedGaussian(Likelihood):
@@ -181,7 +182,7 @@ class LearnedGaussian(Likelihood):
 
     def sample(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
         mean, scale = self.mean_and_scale(h)
-        return mean + scale * torch.randn(mean.shape, generator=generator).to(mean)
+        return mean + scale * standard_normal(*mean.shape, generator=generator).to(mean)
 
 
 NAMES = ("bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned", "gaussian_fixed")

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from deepmixture import parallel
 from deepmixture.densities import at_least_float32
+from deepmixture.noise import per_row
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
@@ -81,6 +83,59 @@ class LeadingDimensions(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         h: Tensor = self.decoder(z.reshape(-1, z.shape[-1]))
         return h.reshape(*z.shape[:-1], -1)
+
+
+class BatchNorm1d(nn.BatchNorm1d):
+    """Batch normalisation by the moments of the whole batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _normalised(self, x) if self.training and parallel.share() else super().forward(x)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation of images by the moments of the whole batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _normalised(self, x) if self.training and parallel.share() else super().forward(x)
+
+
+def _normalised(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Return what `norm` makes of its share x (B, C, ...) in training."""
+    wide = x.float()
+    over = [0, *range(2, x.dim())]
+    count = torch.full((1,), float(x.numel() // x.shape[1]), device=x.device)
+    moments = torch.cat([wide.sum(over), wide.square().sum(over), count])
+    *_, n = moments = parallel.total(moments)
+    mean, square = (moments[:-1] / n).chunk(2)
+    variance = square - mean.square()
+    with torch.no_grad():
+        rate = norm.momentum or 0.0
+        norm.running_mean.lerp_(mean, rate)  # type: ignore[union-attr]
+        norm.running_var.lerp_(variance * n / (n - 1.0), rate)  # type: ignore[union-attr]
+        norm.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+    shape = (1, -1, *(1 for _ in over[1:]))
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    shift = norm.bias - mean * scale
+    normalised: Tensor = (wide * scale.view(shape) + shift.view(shape)).to(x.dtype)
+    return normalised
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose noise is drawn for the whole batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p, self.training)
+
+
+def dropout(x: Tensor, share: float, training: bool) -> Tensor:
+    """In training, put a share of the entries of x (B, ...) to zero and enlarge the others."""
+    if not training or parallel.share() is None:
+        return functional.dropout(x, share, training)
+
+    def draw(n_rows: int) -> Tensor:
+        return x.new_empty(n_rows, *x.shape[1:]).bernoulli_(1.0 - share)
+
+    return x * per_row(draw, len(x)) / (1.0 - share)
 
 
 def convolutional_pair(
@@ -168,17 +223,17 @@ def convolutional_valid_pair(
     odd = (height % 2, breadth % 2)
     encoder = nn.Sequential(
         ImageInput(*image_shape),
-        *(nn.Conv2d(colours, one, 6), nn.BatchNorm2d(one), nn.ReLU()),
-        *(nn.Conv2d(one, two, 6), nn.BatchNorm2d(two), nn.ReLU()),
-        *(nn.Conv2d(two, three, 4, stride=2, padding=1), nn.BatchNorm2d(three), nn.ReLU()),
+        *(nn.Conv2d(colours, one, 6), BatchNorm2d(one), nn.ReLU()),
+        *(nn.Conv2d(one, two, 6), BatchNorm2d(two), nn.ReLU()),
+        *(nn.Conv2d(two, three, 4, stride=2, padding=1), BatchNorm2d(three), nn.ReLU()),
         *(nn.Flatten(), nn.Linear(three * math.prod(inner), width), nn.ReLU()),
     )
     back = nn.ConvTranspose2d(three, two, 4, stride=2, padding=1, output_padding=odd)
     decoder = nn.Sequential(
         *(nn.Linear(n_latent, width), nn.ReLU(), nn.Linear(width, three * math.prod(inner))),
-        *(nn.Unflatten(1, (three, *inner)), nn.BatchNorm2d(three), nn.ReLU()),
-        *(back, nn.BatchNorm2d(two), nn.ReLU()),
-        *(nn.ConvTranspose2d(two, one, 6), nn.BatchNorm2d(one), nn.ReLU()),
+        *(nn.Unflatten(1, (three, *inner)), BatchNorm2d(three), nn.ReLU()),
+        *(back, BatchNorm2d(two), nn.ReLU()),
+        *(nn.ConvTranspose2d(two, one, 6), BatchNorm2d(one), nn.ReLU()),
         *(nn.ConvTranspose2d(one, colours * n_parameters, 6), ImageOutput(colours)),
     )
     return encoder, decoder
@@ -207,10 +262,10 @@ def normalised_convolutions(
         if min(height, breadth) < 4:
             break
         layers += [nn.Conv2d(colours, depth, 3, stride=2, padding=1, bias=False)]
-        layers += [nn.BatchNorm2d(depth), nn.ReLU()]
+        layers += [BatchNorm2d(depth), nn.ReLU()]
         height, breadth, colours = (height + 1) // 2, (breadth + 1) // 2, depth
-    layers += [nn.Flatten(), nn.Dropout(dropout)]
-    layers += [nn.Linear(colours * height * breadth, width), nn.BatchNorm1d(width), nn.ReLU()]
+    layers += [nn.Flatten(), Dropout(dropout)]
+    layers += [nn.Linear(colours * height * breadth, width), BatchNorm1d(width), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
@@ -220,8 +275,8 @@ def normalised_mlp(
     """Fully connected layers with batch normalisation and dropout: the network of a classifier."""
     layers: list[nn.Module] = []
     for width_in, width_out in itertools.pairwise((n_features, *hidden)):
-        layers += [nn.Linear(width_in, width_out), nn.BatchNorm1d(width_out), nn.ReLU()]
-        layers.append(nn.Dropout(dropout))
+        layers += [nn.Linear(width_in, width_out), BatchNorm1d(width_out), nn.ReLU()]
+        layers.append(Dropout(dropout))
     return nn.Sequential(*layers)
 
 

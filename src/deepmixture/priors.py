@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture.densities import HALF_LOG_2PI, log_normal
+from deepmixture.noise import standard_normal
 
 
 class Mixture(nn.Module):
@@ -48,7 +49,7 @@ class Mixture(nn.Module):
 
     def sample(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw z ~ p(z|y) for clusters y (n,), shape (n, D)."""
-        noise = torch.randn(len(y), self.loc.shape[1], generator=generator).to(self.loc)
+        noise = standard_normal(len(y), self.loc.shape[1], generator=generator).to(self.loc)
         return self.loc[y] + torch.einsum("nij,nj->ni", self.scale_tril()[y], noise)
 
 

@@ -14,12 +14,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from deepmixture.densities import at_least_float32, log_normal, normal_entropy
 from deepmixture.likelihoods import Likelihood
 from deepmixture.models.contract import Knobs
-from deepmixture.nets import NormalHead
+from deepmixture.nets import NormalHead, dropout
+from deepmixture.noise import standard_normal
 from deepmixture.priors import Mixture, StandardNormal
 
 
@@ -47,7 +47,7 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor, knobs: Knobs) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the squared error a row."""
-        z, _ = self.head(self.encoder(functional.dropout(x, self.corruption, self.training)))
+        z, _ = self.head(self.encoder(dropout(x, self.corruption, self.training)))
         error = (self.likelihood.mean(self.decoder(z)) - x).square().sum(-1).mean()
         return error, {"squared_error": error.detach()}
 
@@ -88,7 +88,7 @@ class DenoisingLayer(nn.Module):
         """Return the squared error a row of the layer's own input."""
         with torch.no_grad():
             h = self.below(x)
-        recovered = self.mirror(self.layer(functional.dropout(h, self.corruption, self.training)))
+        recovered = self.mirror(self.layer(dropout(h, self.corruption, self.training)))
         error = (at_least_float32(recovered) - at_least_float32(h)).square().sum(-1).mean()
         return error, {"squared_error": error.detach()}
 
@@ -117,9 +117,7 @@ class VAE(nn.Module):
 
     def forward(self, x: Tensor, knobs: Knobs) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative bound, the two terms of the divergence weighted by `kl_weight`."""
-        noise = torch.randn(
-            1, len(x), self.prior.loc.shape[1], device=x.device, dtype=torch.float32
-        )
+        noise = standard_normal(1, len(x), self.prior.loc.shape[1], device=x.device)
         terms = {name: term.mean() for name, term in self.bound(x, noise).items()}
         divergence = terms["prior"] + terms["latent_entropy"]
         loss = -(terms["reconstruction"] + knobs["kl_weight"] * divergence)
@@ -158,7 +156,7 @@ class AutoencoderMixture(nn.Module):
     def forward(self, x: Tensor, knobs: Knobs) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative bound on log p(x), one sample a row."""
         width = self.head.mean.out_features
-        noise = torch.randn(1, len(x), width, device=x.device, dtype=torch.float32)
+        noise = standard_normal(1, len(x), width, device=x.device)
         bound = self.log_weights(x, noise).mean()
         return -bound, {"bound": bound.detach()}
 

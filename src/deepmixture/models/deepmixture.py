@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from deepmixture.augment import Change
 from deepmixture.models.contract import Knobs
+from deepmixture.parallel import whole_batch
 
 LEAST = 1e-4
 """What the logarithm of an averaged probability is kept above."""
@@ -84,6 +85,7 @@ class Responsibilities(nn.Module):
 
     def see(self, rows: Tensor, q_y: Tensor) -> None:
         """Take note of q(y|T x), shape (B, K)."""
+        rows, q_y = whole_batch(rows), whole_batch(q_y)
         memory = self.memory if self.knows else 0.0
         self.seen[rows] = memory * self.seen[rows] + (1.0 - memory) * q_y
 

@@ -37,6 +37,7 @@ from deepmixture.latent_source import LatentSource
 from deepmixture.likelihoods import Gaussian, LearnedGaussian, Likelihood
 from deepmixture.models.contract import Knobs
 from deepmixture.nets import NormalHead
+from deepmixture.noise import per_row
 
 
 class GMGAN(nn.Module):
@@ -81,7 +82,7 @@ class GMGAN(nn.Module):
 
     def generate(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw n rows: clusters y (n,), latents z (n, D) and rows x (n, F), with gradients."""
-        y = torch.multinomial(self.prior.weights, n, replacement=True)
+        y = per_row(lambda rows: torch.multinomial(self.prior.weights, rows, replacement=True), n)
         with torch.autocast(y.device.type, enabled=False):
             z = self.prior.sample(y)
         h = self.decoder(z)

@@ -32,6 +32,7 @@ from deepmixture.densities import log_normal, normal_divergence
 from deepmixture.likelihoods import Likelihood
 from deepmixture.models.contract import Knobs
 from deepmixture.nets import NormalHead
+from deepmixture.noise import standard_normal
 from deepmixture.noise_mixture import NoiseMixture
 
 
@@ -119,7 +120,7 @@ class GMVAE(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative bound averaged over rows, with both remedies, and its terms."""
         width = self.prior.shape[1] + self.prior.n_noise
-        noise = torch.randn(self.n_samples, len(x), width, device=x.device, dtype=torch.float32)
+        noise = standard_normal(self.n_samples, len(x), width, device=x.device)
         terms = {name: term.mean() for name, term in self.bound(x, noise, log_q_y).items()}
         information = (-terms["cluster_prior"]).clamp_min(self.min_information)
         divergence = information - terms["conditional_prior"] - terms["w_prior"]

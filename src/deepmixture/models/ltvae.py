@@ -29,6 +29,8 @@ from deepmixture.latent_tree import LatentTree
 from deepmixture.likelihoods import Likelihood
 from deepmixture.models.contract import Knobs
 from deepmixture.nets import NormalHead
+from deepmixture.noise import standard_normal
+from deepmixture.parallel import whole_batch
 
 
 class LTVAE(nn.Module):
@@ -101,13 +103,16 @@ class LTVAE(nn.Module):
         In training the tree takes a step of EM on the same latents, as a batch norm's running
         moments do.
         """
-        noise = torch.randn(self.n_samples, len(x), self.head.mean.out_features, device=x.device)
+        width = self.head.mean.out_features
+        noise = standard_normal(self.n_samples, len(x), width, device=x.device)
         bound, z = self.bound(x, noise, log_q_y)
         terms = {name: term.mean() for name, term in bound.items()}
         if self.training:
-            held = None if log_q_y is None else log_q_y.repeat(self.n_samples, 1)
+            if log_q_y is not None:
+                log_q_y = whole_batch(log_q_y).repeat(self.n_samples, 1)
+            z = whole_batch(z.detach(), dim=1).flatten(0, 1)
             with torch.autocast(x.device.type, enabled=False):
-                self.prior.update(z.detach().flatten(0, 1), self.step_size(), held)
+                self.prior.update(z, self.step_size(), log_q_y)
             self.steps_taken += 1.0
         loss = -torch.stack(list(terms.values())).sum()
         return loss, {name: term.detach() for name, term in terms.items()}

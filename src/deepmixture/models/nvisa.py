@@ -33,6 +33,7 @@ from deepmixture.gradients import Gradient, one_hot
 from deepmixture.likelihoods import LearnedGaussian, Likelihood
 from deepmixture.models.contract import Knobs
 from deepmixture.nets import ClusterHead
+from deepmixture.noise import categorical, standard_normal
 from deepmixture.priors import DiagonalMixture
 
 
@@ -98,8 +99,8 @@ class NVISA(nn.Module):
         self, x: Tensor, features: Tensor, responsibilities: Tensor
     ) -> dict[str, Tensor]:
         """Return the mean terms of `log_joint` at one draw of y a row from (B, K)."""
-        y = one_hot(torch.multinomial(responsibilities, 1).T, responsibilities)  # (1, B, K)
-        noise = torch.randn(1, len(x), self.prior.loc.shape[1], device=x.device)
+        y = one_hot(categorical(responsibilities)[None], responsibilities)  # (1, B, K)
+        noise = standard_normal(1, len(x), self.prior.loc.shape[1], device=x.device)
         parts = self.log_joint(x, features, y, noise)
         return {name: part.mean() for name, part in parts.items()}
 
@@ -111,7 +112,8 @@ class NVISA(nn.Module):
         parts: dict[str, Tensor] = {}
 
         def log_weights(y: Tensor) -> Tensor:
-            noise = y.new_empty(*y.shape[:-1], self.prior.loc.shape[1]).normal_()
+            width = self.prior.loc.shape[1]
+            noise = standard_normal(*y.shape[:-1], width, device=y.device)
             parts.update(self.log_joint(x, features, y, noise))
             return torch.stack(list(parts.values())).sum(0)
 

@@ -29,6 +29,7 @@ from deepmixture.densities import log_normal, normal_entropy
 from deepmixture.likelihoods import Likelihood
 from deepmixture.models.contract import Knobs
 from deepmixture.nets import NormalHead
+from deepmixture.noise import standard_normal
 from deepmixture.priors import DiagonalMixture
 
 
@@ -89,9 +90,8 @@ class VaDE(nn.Module):
         self, x: Tensor, knobs: Knobs, log_q_y: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative bound averaged over rows and its terms."""
-        noise = torch.randn(
-            self.n_samples, len(x), self.prior.loc.shape[1], device=x.device, dtype=torch.float32
-        )
+        width = self.prior.loc.shape[1]
+        noise = standard_normal(self.n_samples, len(x), width, device=x.device)
         terms = {name: term.mean() for name, term in self.bound(x, noise, log_q_y).items()}
         loss = -torch.stack(list(terms.values())).sum()
         return loss, {name: term.detach() for name, term in terms.items()}
