@@ -115,6 +115,29 @@ def stages(name: str, rows: np.ndarray, batch_size: int) -> list[tuple[Any, ...]
     return seen
 
 
+def floor(
+    model: torch.nn.Module,
+    batch: list[Tensor],
+    knobs: dict[str, Tensor],
+    hardware: engine.Hardware,
+    bytes_a_second: float,
+) -> tuple[float, float]:
+    """Return the seconds of a step's products, and of the bytes that Adam moves."""
+    model.train()
+    with Products() as products, torch.autocast("cpu", torch.bfloat16, hardware.bfloat16):
+        loss, _ = model(*batch, knobs)
+        loss.backward()
+    seconds = 0.0
+    for key, count in products.calls.items():
+        function, given, more = products.by_key[key]
+        given = tuple(map(fresh, given))
+        with torch.no_grad():
+            seconds += count * timed(lambda f=function, a=given, k=more: f(*a, **k))
+    learned = sum(p.numel() for p in model.parameters() if p.grad is not None)
+    model.zero_grad()
+    return seconds, learned * ADAM_BYTES / bytes_a_second
+
+
 def measure(arguments: tuple[Any, ...], bytes_a_second: float) -> dict[str, Any]:
     """Return the seconds of a step of a stage and of its floor."""
     model, tensors, stage, hardware, seed, _ = arguments[:6]
@@ -129,26 +152,14 @@ def measure(arguments: tuple[Any, ...], bytes_a_second: float) -> dict[str, Any]
     step = statistics.median(b - a for a, b in itertools.pairwise(moments.moments))
     knobs = {name: torch.tensor(schedule(0.5)) for name, schedule in stage.knobs.items()}
     batch = [tensor[: stage.batch_size] for tensor in tensors]
-    model.train()
-    with Products() as products, torch.autocast("cpu", torch.bfloat16, hardware.bfloat16):
-        loss, _ = model(*batch, knobs)
-        loss.backward()
-    floor = 0.0
-    for key, count in products.calls.items():
-        function, given, more = products.by_key[key]
-        given = tuple(map(fresh, given))
-        with torch.no_grad():
-            floor += count * timed(lambda f=function, a=given, k=more: f(*a, **k))
-    learned = sum(p.numel() for p in model.parameters() if p.grad is not None)
-    adam = learned * ADAM_BYTES / bytes_a_second
-    model.zero_grad()
+    products, adam = floor(model, batch, knobs, hardware, bytes_a_second)
     return {
         "stage": stage.name,
         "batch_size": stage.batch_size,
         "milliseconds_a_step": 1e3 * step,
-        "milliseconds_of_products": 1e3 * floor,
+        "milliseconds_of_products": 1e3 * products,
         "milliseconds_of_adam": 1e3 * adam,
-        "over_the_floor": step / (floor + adam),
+        "over_the_floor": step / (products + adam),
     }
 
 

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -44,16 +45,21 @@ class Moments(Silent):
         return False
 
 
-def ours(x: torch.Tensor, batch_size: int, precision: str) -> Epoch:
-    """Return our epoch on the rows x (N, F)."""
-    encoder, decoder = nets.mlp_pair(x.shape[1], x.shape[1], LATENT, HIDDEN)
-    model = vade.VaDE(
+def our_model(n_features: int) -> vade.VaDE:
+    """Return our VaDE for rows of so many features."""
+    encoder, decoder = nets.mlp_pair(n_features, n_features, LATENT, HIDDEN)
+    return vade.VaDE(
         encoder,
         nets.NormalHead(HIDDEN[-1], LATENT),
         nets.LeadingDimensions(decoder),
         likelihoods.Bernoulli().assume_complete(),
         priors.DiagonalMixture(CLUSTERS, LATENT),
     )
+
+
+def ours(x: torch.Tensor, batch_size: int, precision: str) -> Epoch:
+    """Return our epoch on the rows x (N, F)."""
+    model = our_model(x.shape[1])
     hardware = engine.choose_hardware("cpu", precision)
     stage = engine.Stage("epoch", 1, schedules.constant(1e-4), batch_size)
 
@@ -65,12 +71,19 @@ def ours(x: torch.Tensor, batch_size: int, precision: str) -> Epoch:
     return epoch
 
 
-def clustpy(x: torch.Tensor, batch_size: int) -> Epoch:
-    """Return the same for ClustPy's VaDE, by its own training function."""
+def import_clustpy() -> ModuleType:
+    """Import ClustPy's deep clustering, which asks for torchvision's data sets and uses none."""
     if "torchvision" not in sys.modules:
-        # ClustPy imports torchvision for its data sets, which are not used here.
         for name in ("", ".datasets", ".models", ".models._api", ".models.resnet", ".transforms"):
             sys.modules.setdefault(f"torchvision{name}", MagicMock())
+    import clustpy.deep
+
+    return clustpy.deep
+
+
+def clustpy(x: torch.Tensor, batch_size: int) -> Epoch:
+    """Return the same for ClustPy's VaDE, by its own training function."""
+    import_clustpy()
     from clustpy.deep._data_utils import get_dataloader
     from clustpy.deep.vade import _VaDE_Module, _VaDE_VAE
 
@@ -130,6 +143,12 @@ def main() -> None:
                 seconds[name].append(took)
                 medians[name].append(step)
                 print(f"turn {turn}: {name} {took:.2f} s, {1e3 * step:.1f} ms a step", flush=True)
+    # The floor is measured by what measures steps here.
+    from benchmarks.floor import bandwidth, floor
+
+    hardware = engine.choose_hardware("cpu")
+    batch = [x[: arguments.batch_size]]
+    least = floor(our_model(x.shape[1]), batch, {}, hardware, bandwidth())
     result = {
         "n_rows": len(x),
         "batch_size": arguments.batch_size,
@@ -145,6 +164,11 @@ def main() -> None:
         "ratios": {name: ratio(medians["ClustPy"], own) for name, own in medians.items()},
         "ratios_of_whole_epochs": {
             name: ratio(seconds["ClustPy"], own) for name, own in seconds.items()
+        },
+        "floor": {
+            "milliseconds_of_products": 1e3 * least[0],
+            "milliseconds_of_adam": 1e3 * least[1],
+            "ratio": statistics.median(medians["ClustPy"]) / sum(least),
         },
         **circumstances(),
     }

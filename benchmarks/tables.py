@@ -377,11 +377,47 @@ def peers_section(result: Result) -> str:
             "",
             "Ratio of the epochs, median of the turns: "
             + ", ".join(f"{name} {value:.1f}" for name, value in result["ratios"].items())
-            + ".",
+            + f". {at_the_floor(result)}".rstrip(),
+            *whole_fits(),
             "",
             circumstances([result]),
         ]
     )
+
+
+def at_the_floor(result: Result) -> str:
+    """Return what the ratio would be of a step that took no more than it must."""
+    if "floor" not in result:
+        return ""
+    return (
+        "A step of ours that took no more than its matrix products, in bfloat16 at this "
+        f"processor's rate, and the bytes of Adam would be {result['floor']['ratio']:.1f} times "
+        "as fast as ClustPy's."
+    )
+
+
+def whole_fits() -> list[str]:
+    """Return the comparison of whole fits, as far as they were made."""
+    found = [
+        json.loads(f.read_text()) for f in sorted((files.RESULTS / "whole_fits").glob("*.json"))
+    ]
+    if not found:
+        return []
+    rows = [
+        f"| {result['name']} | {result['seconds']:.0f} | {100 * result['scores']['nmi']:.1f} "
+        f"| {100 * result['scores']['accuracy']:.1f} |"
+        for result in sorted(found, key=lambda result: result["seconds"])
+    ]
+    return [
+        "",
+        f"Whole fits at each one's defaults, {found[0]['n_rows']:,} images of MNIST, "
+        f"{found[0]['hardware']['threads']} thread(s), seed {found[0]['seed']} "
+        f"(`{found[0]['command']}`):",
+        "",
+        "| | seconds | NMI | accuracy |",
+        "|---|---|---|---|",
+        *rows,
+    ]
 
 
 def others_section() -> str:
