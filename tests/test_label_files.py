@@ -17,8 +17,8 @@ def test_every_kind_of_file_gives_the_same_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", anything=LABELS)
     np.savez(tmp_path / "parts.npz", x=np.zeros((4, 2)), y_train=LABELS[:3], y_test=LABELS[3:])
     np.savez(tmp_path / "usual.npz", x=np.zeros((4, 2)), y=LABELS)
-    write_table(tmp_path / "named.csv", {"size": [0.5, 1, 2, 3], "species": LABELS})
-    write_table(tmp_path / "usual.parquet", {"size": [0.5, 1, 2, 3], "label": LABELS})
+    write_table(tmp_path / "named.csv", [{"size": [0.5, 1, 2, 3], "species": LABELS}])
+    write_table(tmp_path / "usual.parquet", [{"size": [0.5, 1, 2, 3], "label": LABELS}])
     read = [
         read_labels(tmp_path / "y.npy"),
         read_labels(tmp_path / "tall.npy"),
@@ -33,7 +33,7 @@ def test_every_kind_of_file_gives_the_same_labels(tmp_path: Path) -> None:
 
 
 def test_words_are_labels_too(tmp_path: Path) -> None:
-    write_table(tmp_path / "words.csv", {"species": ["cat", "dog", "cat"]})
+    write_table(tmp_path / "words.csv", [{"species": ["cat", "dog", "cat"]}])
     assert read_labels(tmp_path / "words.csv").tolist() == ["cat", "dog", "cat"]
 
 

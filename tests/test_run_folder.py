@@ -130,16 +130,16 @@ def test_a_file_is_replaced_at_the_end_only(tmp_path: Path) -> None:
 def test_assignments_and_history_come_back(tmp_path: Path) -> None:
     responsibilities = np.array([[0.25, 0.75], [1.0, 0.0]])
     given = run_folder.Assignments(np.array([1, 0]), responsibilities, np.array([-3.5, -1.0]))
-    columns = given.columns(("a.png", "b.png"))
-    assert columns["probability"].tolist() == [0.75, 1.0]
-    run_folder.write_table(tmp_path / run_folder.LABELS, columns)
+    (columns,) = given.columns(("a.png", "b.png"))
+    assert columns["probability"].tolist() == given.probability().tolist() == [0.75, 1.0]
+    run_folder.write_table(tmp_path / run_folder.LABELS, [columns])
     back = run_folder.read_assignments(tmp_path)
     np.testing.assert_array_equal(back.labels, given.labels)
     np.testing.assert_array_equal(back.responsibilities, given.responsibilities)
     np.testing.assert_array_equal(back.log_density, given.log_density)
 
     without = run_folder.Assignments(given.labels, responsibilities)
-    assert "log_density" not in without.columns()
+    assert "log_density" not in next(without.columns())
     run_folder.write_table(tmp_path / run_folder.LABELS, without.columns())
     assert run_folder.read_assignments(tmp_path).log_density is None
 
@@ -169,7 +169,7 @@ def test_a_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="damaged"):
         run_folder.read_assignments(tmp_path)
     for column, lacking in {"label": "responsibility_0", "responsibility_0": "label"}.items():
-        run_folder.write_table(tmp_path / run_folder.LABELS, {column: [1]})
+        run_folder.write_table(tmp_path / run_folder.LABELS, [{column: [1]}])
         with pytest.raises(ValueError, match=f"not written by deepmixture.* {lacking}"):
             run_folder.read_assignments(tmp_path)
 
@@ -214,3 +214,18 @@ def test_what_lies_beside_a_checkpoint_is_not_replaced(tmp_path: Path) -> None:
     (run / "thesis.txt").write_text("of years")
     with pytest.raises(ValueError, match="not a deepmixture run"):
         run_folder.check_new_folder(run, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["labels.parquet", "labels.csv"])
+def test_a_table_written_in_parts_is_that_written_at_once(name, tmp_path, monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    responsibilities = rng.dirichlet(np.ones(3), 10)
+    given = run_folder.Assignments(responsibilities.argmax(1), responsibilities, rng.random(10))
+    names = [f"{row}.png" for row in range(10)]
+    run_folder.write_table(tmp_path / "once" / name, given.columns(names))
+    monkeypatch.setattr(run_folder, "ROWS_A_PART", 4)
+    assert [len(part["row"]) for part in given.columns()] == [4, 4, 2]
+    run_folder.write_table(tmp_path / "parts" / name, given.columns(names))
+    once, parts = (run_folder.read_table(tmp_path / way / name) for way in ("once", "parts"))
+    assert parts.equals(once)
+    assert parts["row"].to_pylist() == list(range(10))

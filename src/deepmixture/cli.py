@@ -335,7 +335,7 @@ def sample(
         if names is None:
             names = [f"x{i}" for i in range(flat.shape[1])]
         columns = {str(name): flat[:, i] for i, name in enumerate(names)}
-        run_folder.write_table(out, {**columns, "cluster": labels})
+        run_folder.write_table(out, [{**columns, "cluster": labels}])
     else:
         with run_folder.new_file(out) as hidden, hidden.open("wb") as file:
             if out.suffix.lower() == ".npz":

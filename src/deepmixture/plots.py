@@ -104,6 +104,8 @@ class Result:
         Methods that the model does not have, such as "sample", and why.
     merges : list of dict
         Where the number of clusters was found: every merge, from many clusters to one.
+    sizes : array of shape (K,), optional
+        Rows of each cluster, where `rows` are a part of them.
     """
 
     title: str
@@ -122,6 +124,7 @@ class Result:
     source: str = ""
     cannot: Mapping[str, str] = field(default_factory=dict)
     merges: Sequence[Mapping[str, float]] = field(default_factory=list)
+    sizes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays which do not belong together."""
@@ -161,6 +164,12 @@ class Result:
     def n_clusters(self) -> int:
         """Number of clusters, the empty ones among them."""
         return int(self.responsibilities.shape[1])
+
+    @property
+    def all_sizes(self) -> Ints:
+        """Rows of each cluster, those that are not shown among them, of shape (K,)."""
+        shown = np.bincount(self.labels, minlength=self.n_clusters)
+        return shown if self.sizes is None else self.sizes
 
     @property
     def probability(self) -> Floats:
@@ -607,7 +616,7 @@ def poster(
     if clusters < 1 or columns < 1:
         raise ValueError(f"clusters is {clusters} and columns {columns}; expected at least 1")
     shape, limits = result.image_shape, display_range(result.rows)
-    sizes = np.bincount(result.labels, minlength=result.n_clusters)
+    sizes = result.all_sizes
     shown = np.argsort(-sizes, kind="stable")[:clusters]
     shown = shown[sizes[shown] > 0]
 

@@ -97,7 +97,8 @@ class _Shown:
     def __init__(self, result: Result) -> None:
         self.result = result
         self.probability = result.probability
-        self.sizes = np.bincount(result.labels, minlength=result.n_clusters)
+        self.sizes = result.all_sizes
+        self.shown = np.bincount(result.labels, minlength=result.n_clusters)
         self.strips: list[str] = []
         self.tile: Json = {}
         f = result.rows.shape[1]
@@ -137,6 +138,7 @@ class _Shown:
         unsure = plots.least_sure(self.result, k, counts[1])
         columns = self._most_distinguishing(k)
         near = "" if self.result.latent is None else "near the centre, "
+        probability = self.probability[self.result.labels == k]
         groups = [
             self._group("Most typical", f"{near}surely members", typical, columns),
             self._group("Least sure", "lowest probability of belonging", unsure, columns),
@@ -146,8 +148,8 @@ class _Shown:
             "cluster": k,
             "colour": plots.colour(k),
             "n": n,
-            "share": _percent(n / len(self.result.labels)),
-            "mean": _percent(self.probability[self.result.labels == k].mean()) if n else "",
+            "share": _percent(n / self.sizes.sum()),
+            "mean": _percent(probability.mean()) if len(probability) else "",
             "profile": self._profile(k),
             "groups": [group for group in groups if group],
         }
@@ -243,11 +245,11 @@ class _Shown:
         if self.kind != "table":
             return np.zeros(0, dtype=np.intp)
         z = np.abs(np.nan_to_num(self._standardised()))
-        strength = z.max(axis=0) if k is None or self.sizes[k] == 0 else z[k]
+        strength = z.max(axis=0) if k is None or self.shown[k] == 0 else z[k]
         return np.argsort(-strength, kind="stable")[:TABLE_COLUMNS]
 
     def _profile(self, k: int) -> list[Json]:
-        if self.kind != "table" or self.sizes[k] == 0:
+        if self.kind != "table" or self.shown[k] == 0:
             return []
         z = np.nan_to_num(self._standardised()[k])
         limit = max(2.0, float(np.abs(z).max()))
@@ -267,10 +269,10 @@ class _Shown:
 
     def heat(self) -> Json | None:
         """Means of each cluster column by column, the most distinguishing columns first."""
-        if self.kind != "table" or np.count_nonzero(self.sizes) < 2:
+        if self.kind != "table" or np.count_nonzero(self.shown) < 2:
             return None
         z = self._standardised()
-        share = self.sizes[:, None] / self.sizes.sum()
+        share = self.shown[:, None] / self.shown.sum()
         between = (np.nan_to_num(z) ** 2 * share).sum(axis=0)
         columns = np.argsort(-between, kind="stable")[:HEAT_COLUMNS]
         lines = [
@@ -287,7 +289,7 @@ class _Shown:
                     if np.isfinite(z[k, j])
                 ],
             }
-            for k in np.flatnonzero(self.sizes).tolist()
+            for k in np.flatnonzero(self.shown).tolist()
         ]
         hidden = len(self.names) - len(columns)
         return {"columns": [self.names[j] for j in columns], "lines": lines, "hidden": hidden}
@@ -332,7 +334,7 @@ def _tile(shape: Sequence[int]) -> Json:
 
 
 def _facts(result: Result, show: _Shown) -> list[Json]:
-    n, f = result.rows.shape
+    n, f = int(show.sizes.sum()), result.rows.shape[1]
     used = int(np.count_nonzero(show.sizes))
     k = result.n_clusters
     what = f"{f:,} column{'s' * (f != 1)}"
@@ -379,18 +381,18 @@ def _sizes(result: Result, show: _Shown) -> list[Json]:
     lines = []
     for k, n in enumerate(show.sizes.tolist()):
         p = show.probability[result.labels == k]
+        of_all = n / max(1, len(p))
         parts = [
-            np.count_nonzero(p >= SURE),
-            np.count_nonzero((p < SURE) & (p >= FAIRLY_SURE)),
-            np.count_nonzero(p < FAIRLY_SURE),
+            round(of_all * np.count_nonzero(of_such))
+            for of_such in (p >= SURE, (p < SURE) & (p >= FAIRLY_SURE), p < FAIRLY_SURE)
         ]
         lines.append(
             {
                 "cluster": k,
                 "colour": plots.colour(k),
                 "n": n,
-                "share": _percent(n / len(result.labels)),
-                "mean": _percent(p.mean()) if n else "\N{EN DASH}",
+                "share": _percent(n / show.sizes.sum()),
+                "mean": _percent(p.mean()) if len(p) else "\N{EN DASH}",
                 "parts": [round(100 * part / largest, 3) for part in parts],
                 "word": f"{parts[0]:,} rows at {SURE:g} or more, {parts[1]:,} from "
                 f"{FAIRLY_SURE:g}, {parts[2]:,} below",
@@ -412,14 +414,14 @@ def _map(result: Result, show: _Shown, seed: int) -> tuple[Json, list[str], str]
     # 65,000 steps a side are finer than any screen.
     steps = np.round((plane[order] - low) / width * 64_000 - 32_000).astype("<i2")
     middle = {}
-    for k in np.flatnonzero(show.sizes).tolist():
+    for k in np.flatnonzero(show.shown).tolist():
         middle[k] = _densest(steps[result.labels[order] == k].astype(np.float64))
     points: Json = {
         "x": _base64(steps[:, 0]),
         "y": _base64(steps[:, 1]),
         "row": _base64(order.astype("<u4")),
         "probability": _base64(np.round(show.probability[order] * 10_000).astype("<u2")),
-        "sizes": show.sizes.tolist(),
+        "sizes": show.shown.tolist(),
         "colours": [plots.colour(k) for k in range(result.n_clusters)],
         "middle": middle,
         "names": None if result.row_names is None else list(result.row_names),

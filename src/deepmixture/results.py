@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,9 @@ import numpy as np
 
 import deepmixture
 from deepmixture import run_folder
-from deepmixture.run_folder import Assignments
+from deepmixture.data import scratch
+from deepmixture.data.rows import row_slices
+from deepmixture.run_folder import ROWS_A_PART, Assignments
 
 if TYPE_CHECKING:
     from deepmixture.data import Rows
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from deepmixture.plots import Result
 
 SAMPLES_PER_CLUSTER = 16
+SHOWN_ROWS = 200_000
+HELD_BYTES = 2**28  # of responsibilities in memory; more are mapped from a scratch file
 _PACKAGES = ("torch", "lightning-fabric", "scikit-learn", "scipy", "numpy")
 
 
@@ -42,13 +46,23 @@ class Source:
 
 def assign(estimator: LatentMixtureEstimator, rows: Rows) -> Assignments:
     """Say of each row its cluster, the probabilities, and the bound on its log density if any."""
-    responsibilities = np.asarray(estimator.predict_proba(rows))
-    dense = hasattr(estimator, "score_samples")
-    return Assignments(
-        labels=responsibilities.argmax(1),
-        responsibilities=responsibilities,
-        log_density=np.asarray(estimator.score_samples(rows)) if dense else None,
-    )
+    labels = np.empty(len(rows), int)
+    log_density = np.empty(len(rows)) if hasattr(estimator, "score_samples") else None
+
+    def responsibilities() -> Iterator[np.ndarray]:
+        for part in row_slices(rows.values, ROWS_A_PART * rows.n_features):
+            few = rows.part(part)
+            found = np.asarray(estimator.predict_proba(few))
+            labels[part] = found.argmax(1)
+            if log_density is not None:
+                log_density[part] = estimator.score_samples(few)
+            yield found
+
+    width = estimator.n_clusters_
+    if 8 * len(rows) * width <= HELD_BYTES:
+        return Assignments(labels, np.concatenate(list(responsibilities())), log_density)
+    on_disk = scratch.write(responsibilities(), width, np.float64)
+    return Assignments(labels, on_disk, log_density)
 
 
 def describe_run(
@@ -89,8 +103,8 @@ def write_run(
 ) -> None:
     """Write all of a run but its report, which may be written again at any time."""
     estimator.save(folder / run_folder.MODEL)
-    columns = assignments.columns(rows.row_names)
-    run_folder.write_table(folder / run_folder.LABELS, columns)
+    parts = assignments.columns(rows.row_names)
+    run_folder.write_table(folder / run_folder.LABELS, parts)
     run_folder.write_history(folder / run_folder.HISTORY, estimator.history_)
     run_folder.write_about(folder / run_folder.ABOUT, about)
 
@@ -102,10 +116,24 @@ def collect(
     history: Sequence[Mapping[str, object]],
     about: Mapping[str, Any],
 ) -> Result:
-    """Collect what there is to show of a run, with fresh rows drawn from each cluster."""
+    """Collect what there is to show of a run, with fresh rows drawn from each cluster.
+
+    Of more rows than a page can hold a part is shown, drawn at random.
+    """
     from deepmixture.plots import Result
 
     seed = about["seed"] if isinstance(about["seed"], int) else 0
+    sizes = np.bincount(assignments.labels, minlength=assignments.responsibilities.shape[1])
+    decisions = list(about["decisions"])
+    if len(rows) > SHOWN_ROWS:
+        decisions.append(
+            f"This page shows {SHOWN_ROWS:,} of {len(rows):,} rows, drawn at random; the sizes of "
+            "clusters are of all."
+        )
+        shown = np.sort(np.random.default_rng(seed).permutation(len(rows))[:SHOWN_ROWS])
+        numbered = tuple(f"row {row:,}" for row in shown)
+        rows, assignments = rows.part(shown), assignments.part(shown)
+        rows = replace(rows, row_names=rows.row_names or numbered)
     n_clusters = assignments.responsibilities.shape[1]
     samples = np.empty((n_clusters, 0, rows.n_features))
     if hasattr(estimator, "sample"):
@@ -132,7 +160,8 @@ def collect(
         settings={
             name: about[name] for name in ("model", "settings", "data", "seconds", "versions")
         },
-        decisions=list(about["decisions"]),
+        decisions=decisions,
+        sizes=sizes,
         source=rows.source,
     )
 

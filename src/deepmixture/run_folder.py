@@ -18,13 +18,15 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from deepmixture.data.rows import row_slices
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,6 +43,7 @@ OLD = "old"
 FORMAT = "deepmixture run"
 FORMAT_VERSION = 1
 
+ROWS_A_PART = 200_000
 TABLE_SUFFIXES = (".parquet", ".csv")
 _OURS = frozenset({LABELS, HISTORY, ABOUT, MODEL, REPORT, ".DS_Store"})
 _LOGGERS = frozenset({"csv", "tensorboard", "mlflow"})
@@ -54,6 +57,7 @@ class Assignments:
     ----------
     labels : array of shape (N,)
     responsibilities : array of shape (N, K)
+        Of many rows mapped from a scratch file.
     log_density : array of shape (N,), or None
         A lower bound on log p(x), of a model that has one.
     """
@@ -62,19 +66,39 @@ class Assignments:
     responsibilities: np.ndarray
     log_density: np.ndarray | None = None
 
-    def columns(self, row_names: Sequence[str] | None = None) -> dict[str, Any]:
-        """Columns of `labels.parquet`; rows that have a name get a column for it."""
-        n = len(self.labels)
-        columns: dict[str, Any] = {"row": np.arange(n)}
-        if row_names is not None:
-            columns["name"] = list(row_names)
-        columns["label"] = self.labels
-        columns["probability"] = self.responsibilities[np.arange(n), self.labels]
-        for k in range(self.responsibilities.shape[1]):
-            columns[f"responsibility_{k}"] = self.responsibilities[:, k]
-        if self.log_density is not None:
-            columns["log_density"] = self.log_density
-        return columns
+    def parts(self) -> Iterator[slice]:
+        """Cut the rows into parts that fit in memory."""
+        n_clusters = self.responsibilities.shape[1]
+        return row_slices(self.responsibilities, ROWS_A_PART * n_clusters)
+
+    def part(self, rows: np.ndarray) -> Assignments:
+        """Return what is said of some rows, given by their numbers."""
+        density = None if self.log_density is None else self.log_density[rows]
+        return Assignments(self.labels[rows], np.array(self.responsibilities[rows]), density)
+
+    def probability(self) -> np.ndarray:
+        """Return the probability of each row's own cluster, shape (N,)."""
+        found = np.empty(len(self.labels))
+        for part in self.parts():
+            found[part] = np.take_along_axis(
+                self.responsibilities[part], self.labels[part, None], axis=1
+            )[:, 0]
+        return found
+
+    def columns(self, row_names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Columns of `labels.parquet`, part by part; rows that have a name get one for it."""
+        for part in self.parts():
+            labels, responsibilities = self.labels[part], self.responsibilities[part]
+            columns: dict[str, Any] = {"row": np.arange(part.start, part.start + len(labels))}
+            if row_names is not None:
+                columns["name"] = list(row_names[part])
+            columns["label"] = labels
+            columns["probability"] = responsibilities[np.arange(len(labels)), labels]
+            for k, column in enumerate(responsibilities.T):
+                columns[f"responsibility_{k}"] = column
+            if self.log_density is not None:
+                columns["log_density"] = self.log_density[part]
+            yield columns
 
 
 def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
@@ -189,26 +213,33 @@ def new_file(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write columns to a `.parquet` or `.csv` file."""
+def write_table(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
+    """Write columns, given in parts one below the other, to a `.parquet` or `.csv` file."""
     import pyarrow as pa
 
-    table = pa.table(dict(columns))
-    with new_file(path) as hidden:
-        if path.suffix.lower() == ".csv":
-            from pyarrow import csv
+    with new_file(path) as hidden, ExitStack() as opened:
+        writer: Any = None
+        for columns in parts:
+            table = pa.table(dict(columns))
+            if writer is None:
+                writer = opened.enter_context(_table_writer(path, hidden, table.schema))
+            writer.write_table(table)
 
-            csv.write_csv(table, hidden)
-        else:
-            from pyarrow import parquet
 
-            parquet.write_table(table, hidden)
+def _table_writer(path: Path, hidden: Path, schema: pa.Schema) -> Any:  # noqa: ANN401
+    if path.suffix.lower() == ".csv":
+        from pyarrow import csv
+
+        return csv.CSVWriter(hidden, schema)
+    from pyarrow import parquet
+
+    return parquet.ParquetWriter(hidden, schema)
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, object]]) -> None:
     """Write the records of the epochs; a term that a stage does not have is empty there."""
     names = list(dict.fromkeys(name for record in history for name in record))
-    write_table(path, {name: [record.get(name) for record in history] for name in names})
+    write_table(path, [{name: [record.get(name) for record in history] for name in names}])
 
 
 def write_about(path: Path, about: Mapping[str, object]) -> None:

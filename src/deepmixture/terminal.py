@@ -59,7 +59,7 @@ def show_clusters(console: Console, assignments: Assignments) -> None:
     table = Table("cluster", "rows", "share", "mean probability", box=None)
     for column in table.columns:
         column.justify = "right"
-    probability = assignments.responsibilities.max(axis=1)
+    probability = assignments.probability()
     n = len(assignments.labels)
     for k in range(assignments.responsibilities.shape[1]):
         mine = assignments.labels == k

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -50,6 +50,14 @@ class Rows:
         picked = np.atleast_2d(np.asarray(self.values[index]))
         # Never a view: writing into a batch must not reach the source.
         return picked.astype(np.float32, copy=np.may_share_memory(picked, self.values))
+
+    def part(self, index: slice | np.ndarray) -> "Rows":
+        """Return the rows at `index`, a slice or integers, as rows of their own."""
+        names = self.row_names
+        if names is not None:
+            picked = range(len(names))[index] if isinstance(index, slice) else index
+            names = tuple(names[i] for i in picked)
+        return replace(self, values=self.values[index], row_names=names)
 
     @property
     def n_features(self) -> int:
