@@ -28,6 +28,7 @@ from benchmarks import files
 from benchmarks.hardware import circumstances, set_threads
 from benchmarks.peers import Moments
 from deepmixture import engine, estimator, open_rows
+from deepmixture.hardware import Hardware
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward")
 MODELS: dict[str, dict[str, Any]] = {
@@ -119,7 +120,7 @@ def floor(
     model: torch.nn.Module,
     batch: list[Tensor],
     knobs: dict[str, Tensor],
-    hardware: engine.Hardware,
+    hardware: Hardware,
     bytes_a_second: float,
 ) -> tuple[float, float]:
     """Return the seconds of a step's products, and of the bytes that Adam moves."""

@@ -24,6 +24,7 @@ import torch
 from benchmarks import files
 from benchmarks.hardware import circumstances
 from deepmixture import engine, likelihoods, nets, open_rows, priors, schedules
+from deepmixture.hardware import choose_hardware
 from deepmixture.models import vade
 from deepmixture.progress import Silent
 
@@ -60,7 +61,7 @@ def our_model(n_features: int) -> vade.VaDE:
 def ours(x: torch.Tensor, batch_size: int, precision: str) -> Epoch:
     """Return our epoch on the rows x (N, F)."""
     model = our_model(x.shape[1])
-    hardware = engine.choose_hardware("cpu", precision)
+    hardware = choose_hardware("cpu", precision)
     stage = engine.Stage("epoch", 1, schedules.constant(1e-4), batch_size)
 
     def epoch() -> tuple[float, list[float]]:
@@ -146,7 +147,7 @@ def main() -> None:
     # The floor is measured by what measures steps here.
     from benchmarks.floor import bandwidth, floor
 
-    hardware = engine.choose_hardware("cpu")
+    hardware = choose_hardware("cpu")
     batch = [x[: arguments.batch_size]]
     least = floor(our_model(x.shape[1]), batch, {}, hardware, bandwidth())
     result = {

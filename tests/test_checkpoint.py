@@ -124,6 +124,7 @@ class BreakingModel:
 
     def fit(self, rows: np.ndarray, folder: Path | None, callback: Silent) -> dict[str, Tensor]:
         from deepmixture import engine, schedules
+        from deepmixture.hardware import choose_hardware
 
         class Line(torch.nn.Module):
             def __init__(self) -> None:
@@ -143,7 +144,7 @@ class BreakingModel:
         step = engine.NOT_SAVED
         if folder is not None:
             step = checkpoint.Journal(folder, {}, {}, every=0.0).step("line")
-        hardware = engine.choose_hardware("cpu", "float32")
+        hardware = choose_hardware("cpu", "float32")
         history, _ = engine.train(model, [x], stage, hardware, 0, callback, step)
         assert any("rate_factor" in record for record in history) or folder is not None
         return dict(model.state_dict())

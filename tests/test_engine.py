@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepmixture import engine, nets, schedules
-from deepmixture.engine import Hardware, Stage, TrainingDiverged
+from deepmixture import engine, nets, schedules, seeds
+from deepmixture.engine import Stage, TrainingDiverged
+from deepmixture.hardware import Hardware, choose_hardware
 from deepmixture.likelihoods import Bernoulli
 from deepmixture.models.autoencoder import VAE
 from deepmixture.models.vade import VaDE
@@ -165,12 +166,12 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 
 
 def test_derived_seeds_differ_by_seed_and_by_every_part() -> None:
-    seeds = [
-        engine.derive_seed(*parts)
+    found = [
+        seeds.derive_seed(*parts)
         for parts in [(0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a"), (0, "a1")]
     ]
-    assert len(set(seeds)) == len(seeds)
-    assert engine.derive_seed(0, "a", 1) == seeds[0]
+    assert len(set(found)) == len(found)
+    assert seeds.derive_seed(0, "a", 1) == found[0]
 
 
 def test_the_callback_stops_training_after_the_step() -> None:
@@ -274,8 +275,8 @@ def test_evaluation_keeps_no_graph() -> None:
 
 
 def test_hardware_is_chosen_by_name() -> None:
-    assert engine.choose_hardware("cpu", "float32") == CPU
-    assert engine.choose_hardware("cpu", "bfloat16") == CPU_BFLOAT16
+    assert choose_hardware("cpu", "float32") == CPU
+    assert choose_hardware("cpu", "bfloat16") == CPU_BFLOAT16
     assert str(CPU) == "cpu, float32"
     assert str(CPU_BFLOAT16) == "cpu, bfloat16 autocast"
 
@@ -286,8 +287,8 @@ def test_automatic_precision_asks_the_processor(
 ) -> None:
     for question in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, question, lambda: native, raising=False)
-    assert engine.choose_hardware("cpu").bfloat16 is native
-    assert not engine.choose_hardware("cpu", "float32").bfloat16
+    assert choose_hardware("cpu").bfloat16 is native
+    assert not choose_hardware("cpu", "float32").bfloat16
 
 
 def test_automatic_device_is_the_cpu_where_there_is_nothing_else(
@@ -295,7 +296,7 @@ def test_automatic_device_is_the_cpu_where_there_is_nothing_else(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert engine.choose_hardware().device.type == "cpu"
+    assert choose_hardware().device.type == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -308,4 +309,4 @@ def test_automatic_device_is_the_cpu_where_there_is_nothing_else(
 )
 def test_hardware_that_is_not_there(device: str, precision: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        engine.choose_hardware(device, precision)
+        choose_hardware(device, precision)

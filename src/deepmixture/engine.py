@@ -7,23 +7,20 @@ are functions of (seed, stage, epoch), so a run can be repeated to the bit on on
 import copy
 import math
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deepmixture import parallel
 from deepmixture.batches import Rows, in_blocks, shuffled
 from deepmixture.checkpoint import Step, Unsaved
+from deepmixture.hardware import Hardware, fabric
 from deepmixture.progress import Callback
 from deepmixture.schedules import Schedule
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from deepmixture.seeds import derive_seed, noise_state, seed_noise, set_noise_state
 
 CHUNK = 512
 STEPS_BETWEEN_STATES = 100
@@ -80,94 +77,8 @@ class Stage:
     memory: Memory | None = None
 
 
-@dataclass(frozen=True)
-class Hardware:
-    """Where the computation runs, and in which precision it multiplies matrices."""
-
-    device: torch.device
-    bfloat16: bool
-
-    def __str__(self) -> str:
-        return f"{self.device.type}, {'bfloat16 autocast' if self.bfloat16 else 'float32'}"
-
-
 class TrainingDiverged(ArithmeticError):
     """The loss became NaN or infinite; the message names stage, epoch, term and remedies."""
-
-
-def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
-    """Resolve "auto": CUDA, then MPS, then CPU; bfloat16 where it is multiplied natively.
-
-    Raises
-    ------
-    ValueError
-        If a name is not known or the device is not there.
-    """
-    if device == "auto":
-        mps = torch.backends.mps.is_available()
-        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device={device!r} cannot be used here ({str(error).splitlines()[0]}); "
-            "expected 'auto', 'cpu', or an accelerator that this machine has, such as 'cuda'"
-        ) from None
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise ValueError(
-            f"precision={precision!r} is not known; expected 'auto', 'float32' or 'bfloat16'"
-        )
-    native = {"cuda": _cuda_multiplies_bfloat16, "cpu": _cpu_multiplies_bfloat16}
-    bfloat16 = precision == "bfloat16" or (
-        precision == "auto" and native.get(chosen.type, lambda: False)()
-    )
-    return Hardware(chosen, bfloat16)
-
-
-def _cuda_multiplies_bfloat16() -> bool:
-    return torch.cuda.get_device_capability()[0] >= 8
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    # Older torch versions lack the one or the other question; then the answer is no.
-    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, question, lambda: False)() for question in questions)
-
-
-def derive_seed(seed: int, *parts: str | int) -> int:
-    """Return a seed that is a function of `seed` and the parts, independent between parts."""
-    words = [zlib.crc32(str(part).encode()) for part in parts]
-    return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint32)[0])
-
-
-def seed_noise(seed: int, device: torch.device) -> None:
-    """Seed the generators that a model on `device` draws from, and no other."""
-    # torch.manual_seed would queue a call for every kind of accelerator, each time it is called.
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
-
-
-def noise_state(device: torch.device) -> dict[str, Tensor]:
-    """Return where the generators stand that a model on `device` draws from, by device."""
-    states = {"cpu": torch.default_generator.get_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def set_noise_state(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put the generators where `noise_state` found them, those that are there."""
-    torch.default_generator.set_state(states["cpu"])
-    if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
-    elif device.type == "mps" and "mps" in states:
-        torch.mps.set_rng_state(states["mps"])
 
 
 def train(
@@ -230,7 +141,7 @@ class _Training:
     ) -> None:
         self.model, self.tensors, self.stage = model, tensors, stage
         self.hardware, self.seed, self.callback, self.step = hardware, seed, callback, step
-        self.processes = parallel.current()
+        self.processes, self.fabric = parallel.current(), fabric(hardware)
         self.learned = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = stage.optimiser(self.learned, stage.learning_rate(0.0))
         self.n_steps = math.ceil(len(tensors[0]) / stage.batch_size)  # in an epoch
@@ -257,12 +168,11 @@ class _Training:
         done = self.epoch * self.n_steps + self.done
         self.callback.begin(self.stage.name, self.stage.epochs, self.n_steps, done)
         self.model.train()
-        fabric = _fabric(self.hardware)
         while self.epoch < self.stage.epochs and not self.stopped:
             began = time.perf_counter() - self.seconds
             if self.done == 0 and self._ends_before_epoch():
                 break
-            rate = self._run_epoch(fabric, began)
+            rate = self._run_epoch(began)
             self._end_epoch(rate, time.perf_counter() - began)
         if not self.stopped:
             self.step.save(self._result(), finished=True)
@@ -275,7 +185,7 @@ class _Training:
         self.model.train()
         return ends
 
-    def _run_epoch(self, fabric: "Fabric", began: float) -> float:
+    def _run_epoch(self, began: float) -> float:
         """Take the steps of an epoch that are left, and return the last learning rate."""
         stage, optimiser = self.stage, self.optimiser
         epoch_seed = derive_seed(self.seed, stage.name, self.epoch)
@@ -289,7 +199,7 @@ class _Training:
                 group["lr"] = rate
             for name, schedule in stage.knobs.items():
                 self.knobs[name].fill_(schedule(self._progress(self.done)))
-            terms = self._differentiate(batch, fabric)
+            terms = self._differentiate(batch)
             optimiser.step()
             for name, term in terms.items():
                 before = self.totals.get(name)
@@ -303,23 +213,21 @@ class _Training:
                 break
         return self._rate(self.done - 1)
 
-    def _differentiate(self, batch: tuple[Tensor, ...], fabric: "Fabric") -> dict[str, Tensor]:
+    def _differentiate(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Leave the gradient of the loss in the parameters; return the loss and its terms."""
         if self.processes.size > 1:
-            return self._differentiate_share(batch, fabric)
+            return self._differentiate_share(batch)
         # Fabric's wrappers of model, backward and optimiser cost two milliseconds a step.
-        with fabric.autocast():
+        with self.fabric.autocast():
             loss, terms = self.model(*batch, self.knobs)
         self.optimiser.zero_grad()
         loss.backward()
         return {"loss": loss.detach(), **terms}
 
-    def _differentiate_share(
-        self, batch: tuple[Tensor, ...], fabric: "Fabric"
-    ) -> dict[str, Tensor]:
+    def _differentiate_share(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Do the same with this process's share of the batch, and add up over the processes."""
         with self.processes.sharing(len(batch[0])) as share:
-            with fabric.autocast():
+            with self.fabric.autocast():
                 mine = [tensor[share.start : share.stop] for tensor in batch]
                 loss, terms = self.model(*mine, self.knobs)
             self.optimiser.zero_grad()
@@ -404,18 +312,6 @@ class _Training:
             setattr(self, name, position[name])
         device = self.hardware.device
         self.totals = {name: total.to(device) for name, total in self.totals.items()}
-
-
-def _fabric(hardware: Hardware) -> "Fabric":
-    from lightning_fabric import Fabric
-    from lightning_fabric.plugins.precision import MixedPrecision, Precision
-
-    kind = hardware.device.type
-    # Given as a plugin and not by name, the precision is not announced at every stage.
-    plugin = MixedPrecision("bf16-mixed", device=kind) if hardware.bfloat16 else Precision()
-    index = hardware.device.index
-    devices = 1 if index is None or kind == "cpu" else [index]
-    return Fabric(accelerator=kind, devices=devices, plugins=[plugin])
 
 
 def _where_it_broke(means: Mapping[str, float], stage: Stage, epoch: int) -> str:

@@ -24,7 +24,17 @@ from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from deepmixture import __version__, checks, data, engine, likelihoods, nets, parallel, presets
+from deepmixture import (
+    __version__,
+    checks,
+    data,
+    engine,
+    likelihoods,
+    nets,
+    parallel,
+    presets,
+    seeds,
+)
 from deepmixture.batches import Rows, sample
 from deepmixture.checkpoint import (
     Journal,
@@ -36,6 +46,7 @@ from deepmixture.checkpoint import (
     remember,
 )
 from deepmixture.fitted import FittedMixture
+from deepmixture.hardware import choose_hardware
 from deepmixture.likelihoods import UNIT_INTERVAL, Likelihood
 from deepmixture.progress import Callback, Silent
 
@@ -277,7 +288,7 @@ class LatentMixtureEstimator(FittedMixture):
         self.likelihood_ = presets.LIKELIHOODS[self.kind_] if automatic else self.likelihood
         self.scaling_ = self._choose_scaling(rows)
         processes = parallel.current()
-        self.hardware_ = engine.choose_hardware(processes.device(self.device), self.precision)
+        self.hardware_ = choose_hardware(processes.device(self.device), self.precision)
         self.seed_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         for fact in self.facts:
             self.__dict__.pop(fact, None)  # of an earlier fit
@@ -294,7 +305,7 @@ class LatentMixtureEstimator(FittedMixture):
         x = x.to(self.hardware_.device) if isinstance(x, Tensor) else x
         cuda = [self.hardware_.device] if self.hardware_.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
-            engine.seed_noise(engine.derive_seed(self.seed_, "weights"), self.hardware_.device)
+            seeds.seed_noise(seeds.derive_seed(self.seed_, "weights"), self.hardware_.device)
             self._build()
             self.model_.to(self.hardware_.device)
             try:
@@ -364,11 +375,11 @@ class LatentMixtureEstimator(FittedMixture):
         def with_noise() -> tuple[T, dict[str, Tensor]]:
             # It works on numpy arrays, whatever scikit-learn was told to expect of its callers.
             with config_context(array_api_dispatch=False):
-                return compute(), engine.noise_state(device)
+                return compute(), seeds.noise_state(device)
 
         step = self._step(name)
         result, noise = parallel.current().once(lambda: remember(step, with_noise))
-        engine.set_noise_state(noise, device)
+        seeds.set_noise_state(noise, device)
         return result
 
     def _run_stage(self, model: nn.Module, tensors: Sequence[Rows], stage: engine.Stage) -> None:
@@ -390,7 +401,7 @@ class LatentMixtureEstimator(FittedMixture):
         """Return the rows that a start is found on: all, or a sample of many."""
         if isinstance(x, Tensor) and len(x) <= MOST_ROWS:
             return x
-        seed = engine.derive_seed(self.seed_, "sample")
+        seed = seeds.derive_seed(self.seed_, "sample")
         return sample(x, SAMPLED_ROWS, seed).to(self.hardware_.device)
 
     def _finish(self, x: Rows) -> None:

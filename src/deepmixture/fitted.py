@@ -17,8 +17,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from deepmixture import checks, data, engine
+from deepmixture import checks, data, engine, seeds
 from deepmixture.batches import OnDisk, Rows, in_blocks
+from deepmixture.hardware import Hardware
 from deepmixture.likelihoods import UNIT_INTERVAL
 from deepmixture.models.contract import LatentMixture
 from deepmixture.priors import Mixture
@@ -41,7 +42,7 @@ class FittedMixture(
     image_shape_: tuple[int, ...] | None
     likelihood_: str
     scaling_: data.Scaling
-    hardware_: engine.Hardware
+    hardware_: Hardware
     seed_: int
     n_clusters_: int
     n_features_in_: int
@@ -153,7 +154,7 @@ class FittedMixture(
             checks.check_cluster(cluster, self.n_clusters_)
         state = self.random_state if random_state is None else random_state
         seed = int(check_random_state(state).randint(np.iinfo(np.int32).max))
-        generator = torch.Generator().manual_seed(engine.derive_seed(seed, "sample"))
+        generator = torch.Generator().manual_seed(seeds.derive_seed(seed, "sample"))
         if cluster is None:
             weights = torch.from_numpy(self.weights_)
             y = torch.multinomial(weights, n_samples, replacement=True, generator=generator)
@@ -195,7 +196,7 @@ class FittedMixture(
         checks.check_count("n_samples", n_samples, 1)
         check_is_fitted(self)
         rows = self._open(X, reset=False)
-        generator = torch.Generator().manual_seed(engine.derive_seed(self.seed_, "score"))
+        generator = torch.Generator().manual_seed(seeds.derive_seed(self.seed_, "score"))
         noise = torch.randn(n_samples, 1, self._noise_width(), generator=generator)
         noise = noise.to(self.hardware_.device)
         model: LatentMixture = self.model_

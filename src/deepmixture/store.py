@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepmixture import __version__, checks, engine
+from deepmixture import __version__, checks
 from deepmixture.checkpoint import write_through
 from deepmixture.data import Scaling
 from deepmixture.estimator import LatentMixtureEstimator
+from deepmixture.hardware import choose_hardware
 
 FORMAT = "deepmixture-model"
 FORMAT_VERSION = 1
@@ -210,7 +211,7 @@ def _restore(
             "scale": tensors["scaling.scale"].numpy(),
         }
     )
-    estimator.hardware_ = engine.choose_hardware(_device_here(estimator.device))
+    estimator.hardware_ = choose_hardware(_device_here(estimator.device))
     with torch.random.fork_rng(devices=[]):
         estimator._build()
     estimator.model_.load_state_dict(_part(tensors, "model."))
@@ -262,7 +263,7 @@ def _may_be_replaced(target: Path) -> bool:
 def _device_here(device: str) -> str:
     """Return the device that was asked for, or "auto" where this machine has none such."""
     try:
-        engine.choose_hardware(device)
+        choose_hardware(device)
     except ValueError:
         return "auto"
     return device

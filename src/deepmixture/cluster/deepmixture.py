@@ -19,6 +19,7 @@ from deepmixture import (
     nets,
     presets,
     schedules,
+    seeds,
     selection,
     starts,
 )
@@ -177,8 +178,8 @@ callable, default="auto"
             self.merges_: list[selection.Merge] = []
             if number:
                 self.n_clusters_ = 2 if self.n_clusters == "auto" else self.n_clusters
-                self.seed_ = engine.derive_seed(seed, "run", number)
-                engine.seed_noise(engine.derive_seed(self.seed_, "weights"), x.device)
+                self.seed_ = seeds.derive_seed(seed, "run", number)
+                seeds.seed_noise(seeds.derive_seed(self.seed_, "weights"), x.device)
                 self._build()
                 self.history_, self.timings_ = [], {}
             self._train_once(x, few)
@@ -305,13 +306,13 @@ callable, default="auto"
         if space == "directions":
             values = values * self.scaling_.scale + self.scaling_.offset
             values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-        return starts.principal(values, N_DIRECTIONS, engine.derive_seed(self.seed_, "space"))
+        return starts.principal(values, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
 
     def _learned_space(self, x: Tensor) -> NDArray[np.float64]:
         """Return the directions of the features of q(y|x), which know the changes, (N, D)."""
         features = self._evaluate(self.model_.features_y, x).numpy()
         features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-        return starts.principal(features, N_DIRECTIONS, engine.derive_seed(self.seed_, "space"))
+        return starts.principal(features, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
 
     def _find_start(
         self, space: NDArray[np.float64], begin: NDArray[np.float64] | None = None
@@ -319,7 +320,7 @@ callable, default="auto"
         """Return the responsibilities (N, K) of the start, or those that were given."""
         if not isinstance(self.start, str):
             return checks.check_responsibilities(self.start, len(space), self.n_clusters_)
-        seed = engine.derive_seed(self.seed_, "start", len(self.history_))
+        seed = seeds.derive_seed(self.seed_, "start", len(self.history_))
         names = self._starts_tried()
         if begin is not None:
             begin = starts.revived(space, begin, seed)
@@ -342,7 +343,7 @@ callable, default="auto"
 
     def _find_number(self, x: Tensor, rows: Tensor, space: NDArray[np.float64]) -> None:
         """Find the number of clusters: on the graph, and where changes of rows tell, by these."""
-        seed = engine.derive_seed(self.seed_, "number")
+        seed = seeds.derive_seed(self.seed_, "number")
         # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
         in_latent = presets.space_for(self.kind_, self.n_features_in_) == "latent"
         by_changes = in_latent and self._joins_by_changes()
@@ -419,7 +420,7 @@ callable, default="auto"
         if chosen == "affine" and shape:
             return augment.Affine(shape)
         if chosen == "neighbours":
-            seed = engine.derive_seed(self.seed_, "neighbours")
+            seed = seeds.derive_seed(self.seed_, "neighbours")
             index = torch.from_numpy(neighbours(space, N_NEIGHBOURS, seed))
             return augment.Neighbours(x, index.to(x.device))
         return PLAIN_CHANGES[chosen]()
@@ -431,7 +432,7 @@ callable, default="auto"
 
     def _disagreement(self, x: Tensor) -> float:
         """Return the share of rows whose clusters by q(y|x) and by p(y|x) differ."""
-        generator = torch.Generator().manual_seed(engine.derive_seed(self.seed_, "judged"))
+        generator = torch.Generator().manual_seed(seeds.derive_seed(self.seed_, "judged"))
         some = x[torch.randperm(len(x), generator=generator)[:JUDGED_ROWS].to(x.device)]
         noise = torch.randn(4, 1, self.n_latent, generator=generator).to(x.device)
         model = self.model_

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn import config_context
 from torch import Tensor
 
-from deepmixture import checks, data, engine, schedules, starts
+from deepmixture import checks, data, engine, schedules, seeds, starts
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.estimator import shares_docstring
@@ -152,7 +152,7 @@ class LTVAE(Pretrained):
         states = (self.n_clusters_, *structure.n_states[1:])
         structure = Structure(states, structure.parents, structure.pouches)
         own = list(structure.dimensions(0))
-        seed = engine.derive_seed(self.seed_, "start")
+        seed = seeds.derive_seed(self.seed_, "start")
         self._callback.begin("start", 1, 1)
 
         def compute() -> Array:
@@ -200,7 +200,7 @@ class LTVAE(Pretrained):
             self.model_.prior = found.float().to(x.device)
 
     def _search(self, z: Tensor) -> TreeSearch:
-        seed = engine.derive_seed(self.seed_, "search")
+        seed = seeds.derive_seed(self.seed_, "search")
         return TreeSearch(z.double().numpy(), self.n_clusters_, seed)
 
     def _draw(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -211,7 +211,7 @@ class LTVAE(Pretrained):
         """
         both = self._evaluate(lambda part: torch.cat(self.model_.q_z(part), 1), x)
         mean, scale = both.chunk(2, 1)
-        generator = torch.Generator().manual_seed(engine.derive_seed(self.seed_, "draw"))
+        generator = torch.Generator().manual_seed(seeds.derive_seed(self.seed_, "draw"))
         return mean, mean + scale * torch.randn(mean.shape, generator=generator)
 
     def _finish(self, x: Rows) -> None:

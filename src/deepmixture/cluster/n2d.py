@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from deepmixture import checks, engine, starts
+from deepmixture import checks, seeds, starts
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import Pretrained
 from deepmixture.estimator import shares_docstring
@@ -90,7 +90,7 @@ class N2D(Pretrained):
         latent = self._evaluate(self.model_.latent, seen)
         began = time.perf_counter()
         self._callback.begin("manifold", 1, 1)
-        seed = engine.derive_seed(self.seed_, "start")
+        seed = seeds.derive_seed(self.seed_, "start")
         rng = np.random.default_rng(seed)
         z = latent.double().numpy()
         width = max(2, self.n_clusters_) if self.n_manifold == "auto" else self.n_manifold

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepmixture import engine, presets, schedules, starts
+from deepmixture import engine, presets, schedules, seeds, starts
 from deepmixture.batches import Rows
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Gaussian
@@ -90,7 +90,7 @@ class Pretrained(LatentMixtureEstimator):
 
     def _start(self, x: Tensor, find: Find = starts.gaussian_mixture) -> starts.Start:
         latent = self._evaluate(self.model_.latent, x).double().numpy()
-        seed = engine.derive_seed(self.seed_, "start")
+        seed = seeds.derive_seed(self.seed_, "start")
         self._callback.begin("start", 1, 1)
 
         def compute() -> dict[str, Any]:

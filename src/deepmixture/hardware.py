@@ -1,0 +1,73 @@
+"""Where the computation runs, and in which precision it multiplies matrices."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where the computation runs, and in which precision it multiplies matrices."""
+
+    device: torch.device
+    bfloat16: bool
+
+    def __str__(self) -> str:
+        return f"{self.device.type}, {'bfloat16 autocast' if self.bfloat16 else 'float32'}"
+
+
+def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
+    """Resolve "auto": CUDA, then MPS, then CPU; bfloat16 where it is multiplied natively.
+
+    Raises
+    ------
+    ValueError
+        If a name is not known or the device is not there.
+    """
+    if device == "auto":
+        mps = torch.backends.mps.is_available()
+        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} cannot be used here ({str(error).splitlines()[0]}); "
+            "expected 'auto', 'cpu', or an accelerator that this machine has, such as 'cuda'"
+        ) from None
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise ValueError(
+            f"precision={precision!r} is not known; expected 'auto', 'float32' or 'bfloat16'"
+        )
+    native = {"cuda": _cuda_multiplies_bfloat16, "cpu": _cpu_multiplies_bfloat16}
+    bfloat16 = precision == "bfloat16" or (
+        precision == "auto" and native.get(chosen.type, lambda: False)()
+    )
+    return Hardware(chosen, bfloat16)
+
+
+def _cuda_multiplies_bfloat16() -> bool:
+    return torch.cuda.get_device_capability()[0] >= 8
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    # Older torch versions lack the one or the other question; then the answer is no.
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, question, lambda: False)() for question in questions)
+
+
+def fabric(hardware: Hardware) -> "Fabric":
+    """Return the Fabric whose autocast has that precision."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.precision import MixedPrecision, Precision
+
+    kind = hardware.device.type
+    # Given as a plugin and not by name, the precision is not announced at every stage.
+    plugin = MixedPrecision("bf16-mixed", device=kind) if hardware.bfloat16 else Precision()
+    index = hardware.device.index
+    devices = 1 if index is None or kind == "cpu" else [index]
+    return Fabric(accelerator=kind, devices=devices, plugins=[plugin])
