@@ -191,6 +191,8 @@ def test_a_number_of_processes_that_cannot_be_had_is_refused(monkeypatch):
         VaDE(2, devices=2).fit(rows)
     with pytest.raises(ValueError, match="devices"):
         VaDE(2, devices=0).fit(rows)
+    with pytest.raises(ValueError, match=r"devices=3 is too many .* expected at most 2"):
+        VaDE(2, devices=3, batch_size=5).fit(rows)
 
 
 def test_an_interpreter_has_no_program_to_run_again(monkeypatch):

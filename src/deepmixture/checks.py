@@ -131,6 +131,12 @@ def check_parameters(estimator: "LatentMixtureEstimator") -> None:
     for name, module in zip(("encoder", "decoder"), given, strict=True):
         if module is not None and not isinstance(module, nn.Module):
             raise TypeError(f"{name} must be a torch.nn.Module; got {type(module).__name__}")
+    most = max(1, estimator.batch_size // 2)  # batches are up to a half smaller, to be even
+    if estimator.devices > most:
+        raise ValueError(
+            f"devices={estimator.devices} is too many to share out batches of "
+            f"batch_size={estimator.batch_size} rows; expected at most {most}"
+        )
 
 
 def _number(name: str, value: object) -> float:
