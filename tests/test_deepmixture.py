@@ -276,3 +276,14 @@ def test_one_group_is_one_cluster(make: Make) -> None:
 def test_the_number_is_found_on_the_graph_alone(make: Make, blobs: np.ndarray) -> None:
     with pytest.raises(ValueError, match="needs start='graph'"):
         make("deepmixture", n_clusters="auto", start="gmm").fit(blobs)
+
+
+def test_a_cluster_that_is_two_groups_is_told_of():
+    rng = np.random.default_rng(0)
+    groups = np.array([0.0, 30.0, 60.0])[rng.integers(3, size=600)]
+    rows = groups[:, None] * [1.0, 0.5, -0.5] + rng.normal(size=(600, 3))
+    settings = {"hidden": (16,), "pretrain_epochs": 3, "refine_epochs": 5, "epochs": 2}
+    fitted = deepmixture.DeepMixture(2, start="gmm", random_state=0, **settings).fit(rows)
+    both = int(np.bincount(fitted.labels_).argmax())
+    said = f"Cluster {both} falls into two groups that are hardly neighbours: it may be two."
+    assert said in fitted.decisions_

@@ -121,3 +121,19 @@ def test_clusters_that_changes_confuse_are_joined() -> None:
     assert [(m["one"], m["other"]) for m in merges] == [(0, 1), (0, 2), (0, 3)]
     assert merges[1]["connection"] == pytest.approx(0.5, abs=0.1)
     assert [m["stability"] for m in merges] == [0.5, 0.7, 0.0]
+
+
+@pytest.mark.parametrize("dimension", [2, 10, 50])
+def test_clusters_that_may_be_one_or_two_are_told(dimension):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, dimension))
+    centres *= 10.0 * np.sqrt(dimension) / np.linalg.norm(centres, axis=1, keepdims=True)
+    right = rng.integers(3, size=1500)
+    rows = centres[right] + rng.normal(size=(1500, dimension))
+    assert selection.doubts(rows, right, 0) == []
+    merged = np.where(right == 2, 1, right)
+    assert [doubt.clusters for doubt in selection.doubts(rows, merged, 0)] == [(1,)]
+    cut = np.where((right == 2) & (rows[:, 0] > centres[2, 0]), 3, right)
+    (doubt,) = selection.doubts(rows, cut, 0)
+    assert doubt.clusters == (2, 3)
+    assert "Clusters 2 and 3 run into one another" in str(doubt)

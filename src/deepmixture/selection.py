@@ -26,6 +26,10 @@ SURELY_CONNECTED = 0.1
 rows may undergo. On MNIST those joins stand at 0.05 and above of parts of one digit, at 0.025 and
 below of two digits (seeds 0 to 2); `starts.CONNECTED` lies between."""
 
+HARDLY_CONNECTED = 0.02
+"""The halves of a cluster are two groups below this connection, over that of a flat cut. Those of
+one normal stand at 0.13 and above in 2 to 50 dimensions, of a digit of MNIST at 0.1 and above."""
+
 
 def agreements(runs: Sequence[Responsibilities]) -> list[float | None]:
     """Return the mean normalised mutual information of each run's labels with all others'.
@@ -182,6 +186,56 @@ def merge_tree(
         )
         groups[join.one] += groups.pop(join.other)
     return merges, groups if left is None else left
+
+
+class Doubt(NamedTuple):
+    """Two clusters that may be one, or one that may be two."""
+
+    clusters: tuple[int, ...]
+    connection: float
+    """Of the two, or of the halves of the one, over that of a flat cut through one cluster."""
+
+    def __str__(self) -> str:
+        if len(self.clusters) == 1:
+            return (
+                f"Cluster {self.clusters[0]} falls into two groups that are hardly neighbours: it "
+                "may be two."
+            )
+        one, other = sorted(self.clusters)
+        return (
+            f"Clusters {one} and {other} run into one another, by {self.connection:.0%} of what a "
+            "flat cut through one cluster would leave: they may be one."
+        )
+
+
+def doubts(space: NDArray[np.float64], labels: NDArray[np.int64], seed: int) -> list[Doubt]:
+    """Return which clusters may be one, and which may be two, by their rows' neighbours.
+
+    Parameters
+    ----------
+    space : array of shape (N, D)
+        Coordinates in which rows are near one another.
+    labels : array of shape (N,)
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    few = np.sort(rng.choice(len(space), min(len(space), starts.TRIAL_ROWS), replace=False))
+    space, labels = space[few], labels[few]
+    near = neighbours(space, starts.N_NEAR, seed)
+    dimension = intrinsic_dimension(space, near)
+    n_clusters = int(labels.max()) + 1
+    shared = starts.shared_neighbours(np.eye(n_clusters)[labels], near)
+    connection = starts.over_a_cut(shared, _sizes(labels), dimension)
+    found = [
+        Doubt((one, other), float(connection[one, other]))
+        for one, other in itertools.combinations(range(n_clusters), 2)
+        if connection[one, other] > SURELY_CONNECTED
+    ]
+    for half in starts.halves(space, labels, near, rng):
+        between = float(starts.over_a_cut(half.shared, half.rows, dimension)[0, 1])
+        if between < HARDLY_CONNECTED:
+            found.append(Doubt((half.cluster,), between))
+    return found
 
 
 class Part(NamedTuple):

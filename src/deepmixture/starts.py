@@ -171,33 +171,45 @@ def revived(space: Array, responsibilities: Array, seed: int) -> Array:
     few = np.sort(rng.choice(len(space), min(len(space), TRIAL_ROWS), replace=False))
     near, labels = neighbours(space[few], N_NEAR, seed), labels[few]
     for cluster in dead:
-        halves = [half for k in range(n_clusters) if (half := _half(space[few], labels, k, rng))]
-        if not halves:
+        found = list(halves(space[few], labels, near, rng))
+        if not found:
             break
-        cuts = [np.where(half.inside, np.where(half.second, 1, 0), 2) for half in halves]
-        shared = [shared_neighbours(np.eye(3)[cut], near)[:2, :2] for cut in cuts]
-        best = halves[int(np.argmin([strongest_connection(pair) for pair in shared]))]
+        best = min(found, key=lambda half: strongest_connection(half.shared))
         labels = np.where(best.second, cluster, labels)
     return for_all_rows(space, few, np.eye(n_clusters)[labels])
 
 
-class _Half(NamedTuple):
-    """A cluster, and the second of its two halves."""
+class Half(NamedTuple):
+    """A cluster, the second of its two halves, and the neighbours that the two share."""
 
-    inside: NDArray[np.bool_]  # (n,)
+    cluster: int
     second: NDArray[np.bool_]  # (n,)
+    rows: Array  # (2,): rows of the halves
+    shared: Array  # (2, 2)
 
 
-def _half(
-    rows: Array, labels: NDArray[np.int64], cluster: int, rng: np.random.Generator
-) -> _Half | None:
-    """Cut a cluster in two, if it has enough rows for two."""
-    inside = labels == cluster
-    if inside.sum() < 2 * ROWS_A_CLUSTER:
-        return None
-    second = np.zeros(len(rows), dtype=bool)
-    second[inside] = many_clusters(rows[inside], 2, rng) == 1
-    return _Half(inside, second)
+def halves(
+    space: Array, labels: NDArray[np.int64], near: NDArray[np.int64], rng: np.random.Generator
+) -> Iterator[Half]:
+    """Cut each cluster in two by k-means, where it has enough rows for two.
+
+    Parameters
+    ----------
+    space : array of shape (n, D)
+    labels : array of shape (n,)
+    near : array of shape (n, k)
+        Numbers of the neighbours of each row.
+    rng : Generator
+    """
+    for cluster in np.unique(labels):
+        inside = labels == cluster
+        if inside.sum() < 2 * ROWS_A_CLUSTER:
+            continue
+        second = np.zeros(len(space), dtype=bool)
+        second[inside] = many_clusters(space[inside], 2, rng) == 1
+        cut = np.where(inside, np.where(second, 1, 0), 2)
+        rows = np.bincount(cut, minlength=3)[:2].astype(float)
+        yield Half(int(cluster), second, rows, shared_neighbours(np.eye(3)[cut], near)[:2, :2])
 
 
 def for_all_rows(latent: Array, few: NDArray[np.int64], known: Array) -> Array:
@@ -407,8 +419,7 @@ def joins(shared: Array, rows: Array | None = None, dimension: float = math.inf)
     shared = shared.copy()
     rows = np.ones(len(shared)) if rows is None else rows.copy()
     while len(shared) > 1:
-        smaller = np.maximum(np.minimum(rows[:, None], rows[None, :]), N_NEAR)
-        connection = connections(shared) / (N_NEAR / smaller) ** (1.0 / dimension)
+        connection = over_a_cut(shared, rows, dimension)
         one, other = sorted(int(k) for k in np.unravel_index(connection.argmax(), shared.shape))
         size = shared.sum(1)
         share = min(size[one], size[other]) / max(size.sum(), 1e-12)
@@ -444,6 +455,13 @@ def connections(shared: Array) -> Array:
     share: Array = shared / np.minimum(size[:, None], size[None, :])
     np.fill_diagonal(share, -1.0)
     return share
+
+
+def over_a_cut(shared: Array, rows: Array, dimension: float) -> Array:
+    """Return `connections` over that of a flat cut through one cluster; see `joins`."""
+    smaller = np.maximum(np.minimum(rows[:, None], rows[None, :]), N_NEAR)
+    over: Array = connections(shared) / (N_NEAR / smaller) ** (1.0 / dimension)
+    return over
 
 
 def strongest_connection(shared: Array) -> float:

@@ -55,6 +55,7 @@ class Run:
     history: list[engine.Record]
     timings: dict[str, float]
     merges: list[selection.Merge]
+    doubts: list[selection.Doubt]
 
 
 @shares_docstring
@@ -176,6 +177,7 @@ callable, default="auto"
         runs: list[Run] = []
         for number in range(self.n_init):
             self.merges_: list[selection.Merge] = []
+            self._doubts: list[selection.Doubt] = []
             if number:
                 self.n_clusters_ = 2 if self.n_clusters == "auto" else self.n_clusters
                 self.seed_ = seeds.derive_seed(seed, "run", number)
@@ -183,7 +185,7 @@ callable, default="auto"
                 self._build()
                 self.history_, self.timings_ = [], {}
             self._train_once(x, few)
-            kept = (self.model_, self.history_, self.timings_, self.merges_)
+            kept = (self.model_, self.history_, self.timings_, self.merges_, self._doubts)
             runs.append(Run(self.seed_, self._q_y(few), *kept))
             if self.interrupted_:
                 break
@@ -192,6 +194,7 @@ callable, default="auto"
         best = selection.choose([run.responsibilities for run in runs])
         self.model_, self.history_ = runs[best].model, runs[best].history
         self.timings_, self.merges_ = runs[best].timings, runs[best].merges
+        self._doubts = runs[best].doubts
         self.n_clusters_ = runs[best].responsibilities.shape[1]
         self.runs_ = [
             {
@@ -247,6 +250,8 @@ callable, default="auto"
         epochs = self._epochs(self.epochs, len(few), at_least=4, steps=800)
         evidence = deepmixture.JointEvidence(refinement)
         self._run_stage(evidence, [few, rows], self._stage("joint evidence", epochs, refinement))
+        seed = seeds.derive_seed(self.seed_, "doubts")
+        self._doubts = selection.doubts(space, self._q_y(few).argmax(1), seed)
 
     def _refine_again(self, x: Tensor, rows: Tensor, name: str) -> deepmixture.Refinement:
         """Go on from the clusters there are, in the space that q(y|x) has learned."""
@@ -457,3 +462,10 @@ callable, default="auto"
 
     def _reorder(self, order: Tensor) -> None:
         self.model_.reorder(order)
+        number = order.argsort().tolist()
+        renumbered = [
+            doubt._replace(clusters=tuple(number[k] for k in doubt.clusters))
+            for doubt in self._doubts
+        ]
+        self.decisions_ += [str(doubt) for doubt in renumbered]
+        del self._doubts
