@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STARTED_BY_US = "DEEPMIXTURE_STARTED"
+MEETING_PLACE = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "NODE_RANK", "LOCAL_RANK")
 LONGEST_WAIT = timedelta(days=7)  # for a start, which the first process finds alone
 
 
@@ -197,6 +198,10 @@ def _launch(devices: int, device: str) -> Processes:
             _meet(fabric.device.type)
         fabric.launch()
         fabric.barrier()
+    if _others:
+        # They are connected; a program that this one runs has processes of its own.
+        for name in MEETING_PLACE:
+            del os.environ[name]
     return Processes(fabric)
 
 
@@ -237,8 +242,7 @@ def _start_others(devices: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    os.environ |= {"WORLD_SIZE": str(devices), "NODE_RANK": "0", "LOCAL_RANK": "0"}
+    os.environ |= zip(MEETING_PLACE, ("127.0.0.1", str(port), str(devices), "0", "0"), strict=True)
     for rank in range(1, devices):
         theirs = {**os.environ, "LOCAL_RANK": str(rank), STARTED_BY_US: "1"}
         _others.append(subprocess.Popen(command, env=theirs))
