@@ -61,6 +61,21 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------- and back
 
 
+@pytest.mark.parametrize("name", deepmixture.MODELS)
+def test_a_model_with_the_networks_of_its_defaults_comes_back(
+    name: str, blobs: np.ndarray, tmp_path: Path
+) -> None:
+    given = deepmixture.MODELS[name]().get_params()
+    short = dict.fromkeys(("pretrain_epochs", "epochs", "refine_epochs", "n_init"), 1)
+    quick = {"start": "gmm", **short}
+    settings = {parameter: value for parameter, value in quick.items() if parameter in given}
+    fitted = deepmixture.MODELS[name](3, random_state=0, **settings).fit(blobs)
+    fitted.save(tmp_path / "model")
+    loaded = deepmixture.load(tmp_path / "model")
+    assert loaded.get_params() == fitted.get_params()
+    np.testing.assert_array_equal(loaded.predict(blobs), fitted.labels_)
+
+
 def test_a_loaded_model_answers_as_the_saved_one(
     fitted: Fitted, blobs: np.ndarray, tmp_path: Path
 ) -> None:

@@ -64,7 +64,8 @@ def save(estimator: LatentMixtureEstimator, path: str | PathLike[str]) -> None:
 
     parameters = estimator.get_params(deep=False)
     own = [name for name in ("encoder", "decoder") if parameters.pop(name) is not None]
-    parameters["hidden"] = list(parameters["hidden"])
+    if parameters["hidden"] != "auto":
+        parameters["hidden"] = list(parameters["hidden"])
     for name in estimator.objects:
         if not isinstance(parameters[name], str | None):
             del parameters[name]
@@ -193,7 +194,9 @@ def _restore(
     decoder: nn.Module | None,
 ) -> E:
     parameters = dict(description["parameters"])
-    parameters["hidden"] = tuple(parameters["hidden"])
+    # Models saved while "auto" was taken for a sequence have its letters.
+    automatic = parameters["hidden"] in ("auto", list("auto"))
+    parameters["hidden"] = "auto" if automatic else tuple(parameters["hidden"])
     estimator = kind(**parameters, encoder=encoder, decoder=decoder)
     checks.check_parameters(estimator)
     # Models saved before the number of clusters could be found have it as a parameter alone.
