@@ -509,18 +509,16 @@ def _help(devices: int, device: str, data: str, key: str | None) -> None:
     from deepmixture import parallel
 
     try:
-        told: tuple[str, dict[str, object]] = parallel.join(devices, device).once(
-            lambda: (DEFAULT, {})
-        )
+        model, settings = parallel.join(devices, device).once(_told_by_the_first)
         rows, _ = inputs.open_data(data, key)
-        inputs.make_estimator(*told).fit(rows)
+        inputs.make_estimator(model, settings).fit(rows)
     except TOLD:
         # The first process met it too, or it is the first process that was lost.
         raise typer.Exit(BAD_INPUT) from None
 
 
-def _of_the_first() -> tuple[str, dict[str, object]]:
-    raise AssertionError("the first process tells it")
+def _told_by_the_first() -> tuple[str, dict[str, object]]:
+    raise AssertionError("only the first process computes what it tells the others")
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def _normalised(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     moments = torch.cat([wide.sum(over), wide.square().sum(over), count])
     *_, n = moments = parallel.total(moments)
     mean, square = (moments[:-1] / n).chunk(2)
-    variance = square - mean.square()
+    variance = (square - mean.square()).clamp_min(0.0)  # the difference is rounded
     with torch.no_grad():
         rate = norm.momentum or 0.0
         norm.running_mean.lerp_(mean, rate)  # type: ignore[union-attr]
