@@ -26,9 +26,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import deepmixture
 from benchmarks import files
 from benchmarks.hardware import circumstances, set_threads
-from benchmarks.peers import Moments
 from deepmixture import engine, estimator, open_rows
 from deepmixture.hardware import Hardware
+from deepmixture.progress import Silent
 
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward")
 MODELS: dict[str, dict[str, Any]] = {
@@ -41,6 +41,17 @@ MODELS: dict[str, dict[str, Any]] = {
     "deepmixture": {"start": "gmm"},
 }
 ADAM_BYTES = 7 * 4  # a parameter
+
+
+class Moments(Silent):
+    """Notes when each step ended."""
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+
+    def step(self) -> bool:
+        self.moments.append(time.perf_counter())
+        return False
 
 
 class Products(TorchDispatchMode):

@@ -22,28 +22,17 @@ import numpy as np
 import torch
 
 from benchmarks import files
+from benchmarks.floor import Moments, bandwidth, floor
 from benchmarks.hardware import circumstances
 from deepmixture import engine, likelihoods, nets, open_rows, priors, schedules
 from deepmixture.hardware import choose_hardware
 from deepmixture.models import vade
-from deepmixture.progress import Silent
 
 HIDDEN, LATENT, CLUSTERS = [500, 500, 2000], 10, 10
 
 
 Epoch = Callable[[], tuple[float, list[float]]]
 """Trains an epoch and returns its seconds and the moments at which its steps ended."""
-
-
-class Moments(Silent):
-    """Notes when each step ended."""
-
-    def __init__(self) -> None:
-        self.moments: list[float] = []
-
-    def step(self) -> bool:
-        self.moments.append(time.perf_counter())
-        return False
 
 
 def our_model(n_features: int) -> vade.VaDE:
@@ -144,9 +133,6 @@ def main() -> None:
                 seconds[name].append(took)
                 medians[name].append(step)
                 print(f"turn {turn}: {name} {took:.2f} s, {1e3 * step:.1f} ms a step", flush=True)
-    # The floor is measured by what measures steps here.
-    from benchmarks.floor import bandwidth, floor
-
     hardware = choose_hardware("cpu")
     batch = [x[: arguments.batch_size]]
     least = floor(our_model(x.shape[1]), batch, {}, hardware, bandwidth())
