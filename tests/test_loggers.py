@@ -110,11 +110,18 @@ def test_a_library_that_is_missing_is_named(
         open_loggers(["mlflow"], tmp_path, "run")
 
 
+def to_fit(blobs: np.ndarray, run: Path, model: str, pretrain_epochs: str) -> list[str]:
+    """Return the words of a small fit of a file beside the run."""
+    data = run.with_name("x.npy")
+    np.save(data, blobs)
+    small = ["--clusters", "3", "--set", "hidden=8,8", "--no-report"]
+    small += ["--pretrain-epochs", pretrain_epochs]
+    return ["fit", str(data), "--model", model, "--out", str(run), *small]
+
+
 def test_the_command_keeps_the_log_in_the_run(tmp_path: Path, blobs: np.ndarray) -> None:
-    np.save(tmp_path / "x.npy", blobs)
     run = tmp_path / "run"
-    small = ["--clusters", "3", "--pretrain-epochs", "2", "--set", "hidden=8,8", "--no-report"]
-    command = ["fit", str(tmp_path / "x.npy"), "--model", "ae-gmm", "--out", str(run), *small]
+    command = to_fit(blobs, run, "ae-gmm", "2")
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     assert len(logged(run / "log")) >= 2
@@ -125,10 +132,8 @@ def test_the_command_keeps_the_log_in_the_run(tmp_path: Path, blobs: np.ndarray)
 def test_a_fit_without_an_epoch_is_written_without_a_log(
     tmp_path: Path, blobs: np.ndarray
 ) -> None:
-    np.save(tmp_path / "x.npy", blobs)
     run = tmp_path / "run"
-    small = ["--clusters", "3", "--pretrain-epochs", "0", "--set", "hidden=8,8", "--no-report"]
-    command = ["fit", str(tmp_path / "x.npy"), "--model", "vae-gmm", "--out", str(run), *small]
+    command = to_fit(blobs, run, "vae-gmm", "0")
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     assert (run / "labels.parquet").is_file()
@@ -136,10 +141,8 @@ def test_a_fit_without_an_epoch_is_written_without_a_log(
 
 
 def test_a_log_of_another_program_is_not_replaced(tmp_path: Path, blobs: np.ndarray) -> None:
-    np.save(tmp_path / "x.npy", blobs)
     run = tmp_path / "run"
-    small = ["--clusters", "3", "--pretrain-epochs", "0", "--set", "hidden=8,8", "--no-report"]
-    command = ["fit", str(tmp_path / "x.npy"), "--model", "vae-gmm", "--out", str(run), *small]
+    command = to_fit(blobs, run, "vae-gmm", "0")
     assert CliRunner().invoke(app, command).exit_code == 0
     (run / "log").mkdir()
     (run / "log" / "diary.txt").write_text("of years")

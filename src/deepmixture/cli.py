@@ -151,7 +151,7 @@ def fit(
     more = inputs.parse_settings(set_ or [])
     devices = more.get("devices", devices or 1)
     if devices != 1 and parallel.helps():
-        return _help(devices, device or "auto", data, key)
+        return _help(devices, more.get("device", device or "auto"), data, key)
     console = terminal.console()
     if resume is not None:
         if out is not None and out.resolve() != resume.resolve():
@@ -199,7 +199,7 @@ def fit(
 
     estimator = inputs.make_estimator(model, settings)
     checks.check_parameters(estimator)
-    parallel.join(estimator.devices, estimator.device).once(lambda: (model, settings))
+    parallel.join(estimator.devices, estimator.device).tell((model, settings))
     terminal.say(
         console,
         f"{estimator.__class__.__name__} on {rows.source}: {terminal.describe_shape(rows)}",
@@ -509,16 +509,13 @@ def _help(devices: int, device: str, data: str, key: str | None) -> None:
     from deepmixture import parallel
 
     try:
-        model, settings = parallel.join(devices, device).once(_told_by_the_first)
+        nothing: tuple[str, dict[str, object]] = ("", {})
+        model, settings = parallel.join(devices, device).tell(nothing)
         rows, _ = inputs.open_data(data, key)
         inputs.make_estimator(model, settings).fit(rows)
     except TOLD:
         # The first process met it too, or it is the first process that was lost.
         raise typer.Exit(BAD_INPUT) from None
-
-
-def _told_by_the_first() -> tuple[str, dict[str, object]]:
-    raise AssertionError("only the first process computes what it tells the others")
 
 
 @contextmanager

@@ -301,7 +301,7 @@ class LatentMixtureEstimator(FittedMixture):
         self._journal = None
         if resume_from is not None and processes.first:
             self._journal = self._open_journal(resume_from, checkpoint_every, x)
-        self.seed_ = processes.once(lambda: self.seed_)
+        self.seed_ = processes.tell(self.seed_)
         x = x.to(self.hardware_.device) if isinstance(x, Tensor) else x
         cuda = [self.hardware_.device] if self.hardware_.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):

@@ -27,32 +27,26 @@ def standard_normal(
     *shape: int, device: torch.device | None = None, generator: torch.Generator | None = None
 ) -> Tensor:
     """Draw standard normal numbers of shape (..., B, D), by default on the CPU."""
-    *first, n_rows, width = shape
-
-    def draw(n: int) -> Tensor:
-        return torch.randn(*first, n, width, device=device, generator=generator)
-
-    return per_row(draw, n_rows, dim=-2)
+    return _drawn(shape, lambda whole: torch.randn(whole, device=device, generator=generator))
 
 
 def uniform(*shape: int, device: torch.device) -> Tensor:
     """Draw numbers from [0, 1) of shape (..., B, D)."""
-    *first, n_rows, width = shape
-    return per_row(lambda n: torch.rand(*first, n, width, device=device), n_rows, dim=-2)
+    return _drawn(shape, lambda whole: torch.rand(whole, device=device))
 
 
 def exponential(*shape: int, device: torch.device) -> Tensor:
     """Draw exponential numbers of mean 1 of shape (..., B, D)."""
-    *first, n_rows, width = shape
-
-    def draw(n: int) -> Tensor:
-        return torch.empty(*first, n, width, device=device).exponential_()
-
-    return per_row(draw, n_rows, dim=-2)
+    return _drawn(shape, lambda whole: torch.empty(whole, device=device).exponential_())
 
 
 def categorical(probabilities: Tensor) -> Tensor:
     """Draw a class a row from probabilities (B, K), shape (B,)."""
-    return (probabilities / exponential(*probabilities.shape, device=probabilities.device)).argmax(
-        -1
-    )
+    waits = exponential(*probabilities.shape, device=probabilities.device)
+    return (probabilities / waits).argmax(-1)
+
+
+def _drawn(shape: tuple[int, ...], draw: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+    """Draw numbers of shape (..., B, D)."""
+    *first, n_rows, width = shape
+    return per_row(lambda n: draw((*first, n, width)), n_rows, dim=-2)

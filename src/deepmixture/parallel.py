@@ -78,11 +78,14 @@ class Processes:
 
     def once(self, compute: Callable[[], T]) -> T:
         """Compute something in the first process and tell the others."""
+        return cast(T, self.tell(compute() if self.first else None))
+
+    def tell(self, said: T) -> T:
+        """Return what the first process said, in all; what another one says is not heard."""
         if self._fabric is None:
-            return compute()
-        result = compute() if self.first else None
+            return said
         with _told():
-            told: Any = self._fabric.broadcast(result)
+            told: Any = self._fabric.broadcast(said)
         return cast(T, told)
 
     def any(self, flag: bool) -> bool:

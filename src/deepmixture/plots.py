@@ -168,8 +168,9 @@ class Result:
     @property
     def all_sizes(self) -> Ints:
         """Rows of each cluster, those that are not shown among them, of shape (K,)."""
-        shown = np.bincount(self.labels, minlength=self.n_clusters)
-        return shown if self.sizes is None else self.sizes
+        if self.sizes is not None:
+            return self.sizes
+        return np.bincount(self.labels, minlength=self.n_clusters)
 
     @property
     def probability(self) -> Floats:

@@ -80,9 +80,7 @@ class Assignments:
         """Return the probability of each row's own cluster, shape (N,)."""
         found = np.empty(len(self.labels))
         for part in self.parts():
-            found[part] = np.take_along_axis(
-                self.responsibilities[part], self.labels[part, None], axis=1
-            )[:, 0]
+            found[part] = _own(self.responsibilities[part], self.labels[part])
         return found
 
     def columns(self, row_names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -93,12 +91,17 @@ class Assignments:
             if row_names is not None:
                 columns["name"] = list(row_names[part])
             columns["label"] = labels
-            columns["probability"] = responsibilities[np.arange(len(labels)), labels]
+            columns["probability"] = _own(responsibilities, labels)
             for k, column in enumerate(responsibilities.T):
                 columns[f"responsibility_{k}"] = column
             if self.log_density is not None:
                 columns["log_density"] = self.log_density[part]
             yield columns
+
+
+def _own(responsibilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the probability of each row's own cluster, shape (n,)."""
+    return np.take_along_axis(responsibilities, labels[:, None], axis=1)[:, 0]
 
 
 def check_new_folder(path: Path, *, overwrite: bool = False) -> None:

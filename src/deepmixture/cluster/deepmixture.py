@@ -177,16 +177,20 @@ callable, default="auto"
         runs: list[Run] = []
         for number in range(self.n_init):
             self.merges_: list[selection.Merge] = []
-            self._doubts: list[selection.Doubt] = []
             if number:
                 self.n_clusters_ = 2 if self.n_clusters == "auto" else self.n_clusters
                 self.seed_ = seeds.derive_seed(seed, "run", number)
                 seeds.seed_noise(seeds.derive_seed(self.seed_, "weights"), x.device)
                 self._build()
                 self.history_, self.timings_ = [], {}
-            self._train_once(x, few)
-            kept = (self.model_, self.history_, self.timings_, self.merges_, self._doubts)
-            runs.append(Run(self.seed_, self._q_y(few), *kept))
+            space = self._train_once(x, few)
+            q_y = self._q_y(few)
+            doubts: list[selection.Doubt] = []
+            if space is not None:
+                of_doubts = seeds.derive_seed(self.seed_, "doubts")
+                doubts = selection.doubts(space, q_y.argmax(1), of_doubts)
+            kept = (self.model_, self.history_, self.timings_, self.merges_, doubts)
+            runs.append(Run(self.seed_, q_y, *kept))
             if self.interrupted_:
                 break
         self.seed_ = seed
@@ -230,12 +234,15 @@ callable, default="auto"
 
     # ------------------------------------------------------------------------------ the stages
 
-    def _train_once(self, x: Rows, few: Tensor) -> None:
-        """Train `model_` through all stages; from the start on, on `few` of the rows."""
+    def _train_once(self, x: Rows, few: Tensor) -> NDArray[np.float64] | None:
+        """Train `model_` through all stages; from the start on, on `few` of the rows.
+
+        Returns the space (N, D) of the start, if there is one.
+        """
         self.model_.to(x.device)
         if isinstance(self.start, str) and self.start == "random":
             self._train_from_nothing(x)
-            return
+            return None
         self._pretrain(x, few, "autoencoder")
         latent = self._evaluate(self.model_.latent, few).double().numpy()
         rows = torch.arange(len(few), device=x.device)
@@ -250,8 +257,7 @@ callable, default="auto"
         epochs = self._epochs(self.epochs, len(few), at_least=4, steps=800)
         evidence = deepmixture.JointEvidence(refinement)
         self._run_stage(evidence, [few, rows], self._stage("joint evidence", epochs, refinement))
-        seed = seeds.derive_seed(self.seed_, "doubts")
-        self._doubts = selection.doubts(space, self._q_y(few).argmax(1), seed)
+        return space
 
     def _refine_again(self, x: Tensor, rows: Tensor, name: str) -> deepmixture.Refinement:
         """Go on from the clusters there are, in the space that q(y|x) has learned."""

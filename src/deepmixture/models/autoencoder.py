@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture.densities import at_least_float32, log_normal, normal_entropy
+from deepmixture.layers import dropout
 from deepmixture.likelihoods import Likelihood
 from deepmixture.models.contract import Knobs
-from deepmixture.nets import NormalHead, dropout
+from deepmixture.nets import NormalHead
 from deepmixture.noise import standard_normal
 from deepmixture.priors import Mixture, StandardNormal
 
