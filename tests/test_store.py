@@ -331,10 +331,16 @@ def test_other_files_of_that_name(folder: Path, text: str) -> None:
 def test_a_newer_format(folder: Path) -> None:
     def newer(description: dict) -> None:
         description.clear()
-        description |= {"format": "deepmixture-model", "format_version": 2, "what": "knows who"}
+        description |= {"format": "deepmixture-model", "format_version": 3, "what": "knows who"}
 
     rewrite(folder, newer, seal=False)
-    with pytest.raises(ValueError, match=r"format 2, newer than the 1 .* update deepmixture"):
+    with pytest.raises(ValueError, match=r"format 3, newer than the 2 .* update deepmixture"):
+        deepmixture.load(folder)
+
+
+def test_an_older_format(folder: Path) -> None:
+    rewrite(folder, lambda d: d.update(format_version=1), seal=False)
+    with pytest.raises(ValueError, match=r"model format 1, .* fit the model again"):
         deepmixture.load(folder)
 
 
@@ -345,6 +351,12 @@ def test_an_earlier_model_is_replaced(fitted: Fitted, blobs: np.ndarray, folder:
     fitted.save(folder)
     assert_same(deepmixture.load(folder), fitted, blobs)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_model_of_an_older_format_is_replaced(saved: Path, folder: Path) -> None:
+    rewrite(folder, lambda d: d.update(format_version=1), seal=False)
+    deepmixture.load(saved).save(folder)
+    assert contents(folder) == contents(saved)
 
 
 def test_new_and_empty_folders_are_filled(saved: Path, tmp_path: Path) -> None:
@@ -379,7 +391,7 @@ def test_what_is_no_model_is_left_alone(saved: Path, folder: Path, what: str) ->
     elif what == "damaged":
         (folder / "model.json").write_text("{")
     elif what == "newer":
-        rewrite(folder, lambda d: d.update(format_version=2), seal=False)
+        rewrite(folder, lambda d: d.update(format_version=99), seal=False)
     else:
         (folder / "model.json").write_text('{"format": "another program"}')
     before = contents(folder.parent)

@@ -52,26 +52,32 @@ class Affine(nn.Module):
 
         def draw(most: float) -> Tensor:
             drawn = per_row(lambda rows: torch.rand(rows, device=x.device), len(x))
-            return (2.0 * drawn - 1.0) * most
+            return ((2.0 * drawn - 1.0) * most)[:, None, None]
 
         angle, slope = draw(self.rotation), draw(self.shear)
         wide, high = draw(self.stretch).exp(), draw(self.stretch).exp()
         cos, sin = angle.cos(), angle.sin()
-        matrices = torch.stack(
-            [
-                torch.stack([cos * wide, slope - sin * high, draw(self.shift)], 1),
-                torch.stack([sin * wide, cos * high, draw(self.shift)], 1),
-            ],
-            1,
-        )  # (B, 2, 3)
         with torch.autocast(x.device.type, enabled=False):
             images = self.to_images(x)
-            grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
+            down, across = (centres(side, x.device) for side in images.shape[2:])
+            down = down[:, None]  # (H, 1), and across (W,)
+            grid = torch.stack(
+                [
+                    cos * wide * across + ((slope - sin * high) * down + draw(self.shift)),
+                    sin * wide * across + (cos * high * down + draw(self.shift)),
+                ],
+                -1,
+            )  # (B, H, W, 2)
             changed = functional.grid_sample(
                 images, grid, padding_mode="border", align_corners=False
             )
         flat: Tensor = self.to_rows(changed)
         return flat
+
+
+def centres(n_pixels: int, device: torch.device) -> Tensor:
+    """Return where the middles of pixels are on a side that goes from -1 to 1."""
+    return (2.0 * torch.arange(n_pixels, device=device) + 1.0) / n_pixels - 1.0
 
 
 class Given(nn.Module):

@@ -28,7 +28,7 @@ from deepmixture import __version__
 from deepmixture.batches import Rows, in_blocks
 
 FORMAT = "deepmixture checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 IDENTITY = "fit.json"
 T = TypeVar("T")
 

@@ -1,4 +1,11 @@
-"""Layers that are of the whole batch, where it is shared out between processes (`parallel`)."""
+"""Layers as this project needs them.
+
+Batch normalisation and dropout are of the whole batch, where it is shared out between processes
+(`parallel`); convolutions read their weights channels last, as `nets.ImageInput` gives images.
+"""
+
+import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +50,30 @@ def _normalised(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     return normalised
 
 
+class Conv2d(nn.Conv2d):
+    """Convolution that keeps images channels last in memory, whichever way its weights lie."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.to(memory_format=torch.channels_last)
+        convolved: Tensor = self._conv_forward(x, weight, self.bias)
+        return convolved
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """Transposed convolution that keeps images channels last, whichever way its weights lie."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        weight = self.weight.to(memory_format=torch.channels_last)
+        return functional.conv_transpose2d(
+            x,
+            weight,
+            self.bias,
+            stride=self.stride,
+            padding=cast(tuple[int, ...], self.padding),
+            output_padding=self.output_padding,
+        )
+
+
 class Dropout(nn.Dropout):
     """Dropout whose noise is drawn for the whole batch."""
 
@@ -51,11 +82,22 @@ class Dropout(nn.Dropout):
 
 
 def dropout(x: Tensor, share: float, training: bool) -> Tensor:
-    """In training, put a share of the entries of x (B, ...) to zero and enlarge the others."""
-    if not training or parallel.share() is None:
-        return functional.dropout(x, share, training)
+    """In training, put a share of the entries of x (B, ...) to zero and enlarge the others.
+
+    On a CPU torch draws these numbers one by one, a tenth of a training step; sixteen random bits
+    an entry, four entries a draw, take a quarter of the time. The share is rounded to 1 / 65536.
+    """
+    if not training or share == 0.0:
+        return x
+    if parallel.share() is None and x.device.type != "cpu":
+        return functional.dropout(x, share)
+    cut = round(share * 2**16)
 
     def draw(n_rows: int) -> Tensor:
-        return x.new_empty(n_rows, *x.shape[1:]).bernoulli_(1.0 - share)
+        shape = (n_rows, *x.shape[1:])
+        n = math.prod(shape)
+        bits = torch.empty((n + 3) // 4, dtype=torch.int64, device=x.device)
+        drawn = bits.random_(-(2**63), None).view(torch.int16)[:n].view(shape)
+        return drawn >= cut - 2**15
 
-    return x * per_row(draw, len(x)) / (1.0 - share)
+    return x * per_row(draw, len(x)).to(x.dtype).mul_(1.0 / (1.0 - cut / 2**16))

@@ -2,7 +2,8 @@
 
 An encoder maps rows x (B, F) to features (B, H); a decoder maps latents z (..., D) to the
 parameters h (..., P) of the likelihood p(x|z). Rows of images are flat, in (height, width,
-channel) order; `ImageInput` and `ImageOutput` stand at the doors of convolutional networks.
+channel) order; `ImageInput` and `ImageOutput` stand wherever rows and images meet, so that images
+are channels last in memory and none is copied.
 """
 
 import itertools
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepmixture.densities import at_least_float32
-from deepmixture.layers import BatchNorm1d, BatchNorm2d, Dropout
+from deepmixture.layers import BatchNorm1d, BatchNorm2d, Conv2d, ConvTranspose2d, Dropout
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
@@ -114,16 +115,16 @@ def convolutional_pair(
 
     down: list[nn.Module] = [ImageInput(*image_shape)]
     for depth_in, depth_out in itertools.pairwise(depths):
-        down += [nn.Conv2d(depth_in, depth_out, 3, stride=2, padding=1), nn.ReLU()]
-    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(flat, width), nn.ReLU())
+        down += [Conv2d(depth_in, depth_out, 3, stride=2, padding=1), nn.ReLU()]
+    encoder = nn.Sequential(*down, ImageOutput(depths[-1]), nn.Linear(flat, width), nn.ReLU())
 
     depths[0] = colours * n_parameters
     flat = depths[-1] * math.prod(sides[-1])
     up: list[nn.Module] = [nn.Linear(n_latent, width), nn.ReLU(), nn.Linear(width, flat)]
-    up += [nn.Unflatten(1, (depths[-1], *sides[-1]))]
+    up += [ImageInput(*sides[-1], depths[-1])]
     for level in range(len(sides) - 1, 0, -1):
         depth_in, depth_out = depths[level], depths[level - 1]
-        up += [nn.ReLU(), nn.ConvTranspose2d(depth_in, depth_out, 3, 2, 1, output_padding=1)]
+        up += [nn.ReLU(), ConvTranspose2d(depth_in, depth_out, 3, 2, 1, output_padding=1)]
         if (2 * sides[level][0], 2 * sides[level][1]) != sides[level - 1]:
             up.append(Crop(*sides[level - 1]))
     return encoder, nn.Sequential(*up, ImageOutput(colours))
@@ -169,18 +170,18 @@ def convolutional_valid_pair(
     odd = (height % 2, breadth % 2)
     encoder = nn.Sequential(
         ImageInput(*image_shape),
-        *(nn.Conv2d(colours, one, 6), BatchNorm2d(one), nn.ReLU()),
-        *(nn.Conv2d(one, two, 6), BatchNorm2d(two), nn.ReLU()),
-        *(nn.Conv2d(two, three, 4, stride=2, padding=1), BatchNorm2d(three), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(three * math.prod(inner), width), nn.ReLU()),
+        *(Conv2d(colours, one, 6), BatchNorm2d(one), nn.ReLU()),
+        *(Conv2d(one, two, 6), BatchNorm2d(two), nn.ReLU()),
+        *(Conv2d(two, three, 4, stride=2, padding=1), BatchNorm2d(three), nn.ReLU()),
+        *(ImageOutput(three), nn.Linear(three * math.prod(inner), width), nn.ReLU()),
     )
-    back = nn.ConvTranspose2d(three, two, 4, stride=2, padding=1, output_padding=odd)
+    back = ConvTranspose2d(three, two, 4, stride=2, padding=1, output_padding=odd)
     decoder = nn.Sequential(
         *(nn.Linear(n_latent, width), nn.ReLU(), nn.Linear(width, three * math.prod(inner))),
-        *(nn.Unflatten(1, (three, *inner)), BatchNorm2d(three), nn.ReLU()),
+        *(ImageInput(*inner, three), BatchNorm2d(three), nn.ReLU()),
         *(back, BatchNorm2d(two), nn.ReLU()),
-        *(nn.ConvTranspose2d(two, one, 6), BatchNorm2d(one), nn.ReLU()),
-        *(nn.ConvTranspose2d(one, colours * n_parameters, 6), ImageOutput(colours)),
+        *(ConvTranspose2d(two, one, 6), BatchNorm2d(one), nn.ReLU()),
+        *(ConvTranspose2d(one, colours * n_parameters, 6), ImageOutput(colours)),
     )
     return encoder, decoder
 
@@ -207,10 +208,10 @@ def normalised_convolutions(
     for depth in channels:
         if min(height, breadth) < 4:
             break
-        layers += [nn.Conv2d(colours, depth, 3, stride=2, padding=1, bias=False)]
-        layers += [BatchNorm2d(depth), nn.ReLU()]
+        layers += [Conv2d(colours, depth, 3, stride=2, padding=1, bias=False)]
+        layers += [BatchNorm2d(depth), nn.ReLU(inplace=True)]
         height, breadth, colours = (height + 1) // 2, (breadth + 1) // 2, depth
-    layers += [nn.Flatten(), Dropout(dropout)]
+    layers += [ImageOutput(colours), Dropout(dropout)]
     layers += [nn.Linear(colours * height * breadth, width), BatchNorm1d(width), nn.ReLU()]
     return nn.Sequential(*layers)
 

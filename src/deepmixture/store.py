@@ -22,7 +22,7 @@ from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.hardware import choose_hardware
 
 FORMAT = "deepmixture-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 FACTS = (
@@ -118,13 +118,14 @@ def load(
     FileNotFoundError
         If there is no saved model.
     ValueError
-        If it is damaged, foreign, of another class or written in a newer format.
+        If it is damaged, foreign, of another class or written in an older or a newer format.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
     folder = Path(path)
     description = _read_description(folder)
+    _check_version(folder, description["format_version"])
     weights_file = folder / WEIGHTS
     if not weights_file.is_file():
         raise ValueError(f"{folder} is damaged: {WEIGHTS} is missing")
@@ -238,12 +239,21 @@ def _read_description(folder: Path) -> dict[str, Any]:
     version = description.get("format_version")
     if type(version) is not int or version < 1:
         raise ValueError(f"{file} is damaged: its format version is {version!r}")
+    return description
+
+
+def _check_version(folder: Path, version: int) -> None:
+    if version < FORMAT_VERSION:
+        raise ValueError(
+            f"{folder} has model format {version}, in which the weights of convolutional networks "
+            f"lie in another order; this version of deepmixture reads format {FORMAT_VERSION}: "
+            "fit the model again"
+        )
     if version > FORMAT_VERSION:
         raise ValueError(
             f"{folder} has model format {version}, newer than the {FORMAT_VERSION} that "
             f"deepmixture {__version__} reads; update deepmixture"
         )
-    return description
 
 
 def _checksum(description: Mapping[str, Any], weights: bytes) -> str:
@@ -259,7 +269,7 @@ def _may_be_replaced(target: Path) -> bool:
     if not names <= {WEIGHTS, DESCRIPTION}:
         return False
     with suppress(ValueError, OSError):
-        return not names or bool(_read_description(target))
+        return not names or _read_description(target)["format_version"] <= FORMAT_VERSION
     return False
 
 
