@@ -37,7 +37,8 @@ def judge(table: str, models: Path) -> dict[str, Any]:
         model = deepmixture.load(folder)
         shape = model.image_shape_
         some = rows[np.sort(few)]
-        p = model.predict_proba(rows)
+        p = model.predict_proba(rows) ** model.temperature_  # q(y|x) itself
+        p /= p.sum(1, keepdims=True)
         responsibilities.append(p)
         found.append(
             {

@@ -159,7 +159,7 @@ def main() -> None:
 
     in_memory = 0.5 * (cost(found[0]) + cost(found[2]))
     result = {
-        "command": "python -m benchmarks.streaming",
+        "command": f"python -m benchmarks.streaming {' '.join(sys.argv[1:])}".strip(),
         "columns": arguments.columns,
         "batch_size": arguments.batch_size,
         "on_disk": found[1],
@@ -167,7 +167,8 @@ def main() -> None:
         "cost_a_row_over_that_in_memory": cost(found[1]) / in_memory,
         **circumstances(),
     }
-    write(RESULTS / "streaming.json", result)
+    name = "streaming" if arguments.columns == 64 else f"streaming-{arguments.columns}-columns"
+    write(RESULTS / f"{name}.json", result)
 
 
 if __name__ == "__main__":

@@ -158,6 +158,28 @@ def test_one_run_of_several_is_kept(make: Make, blobs: np.ndarray) -> None:
     assert 0.0 <= estimator.disagreement_ <= 1.0
 
 
+def test_probabilities_are_about_as_often_right_where_normals_overlap(make: Make) -> None:
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1], 600)
+    x = rng.normal(size=(1200, 4))
+    x[:, 0] += 3.0 * classes
+    estimator = make("deepmixture", n_clusters=2, hidden=(16,), refine_epochs=10).fit(x)
+    p = estimator.predict_proba(x)
+    assert np.array_equal(p.argmax(1), estimator.labels_)
+    q = p**estimator.temperature_
+    q /= q.sum(1, keepdims=True)
+    right = max((estimator.labels_ == classes).mean(), (estimator.labels_ != classes).mean())
+    assert estimator.temperature_ > 1.1
+    assert abs(p.max(1).mean() - right) < min(0.02, abs(q.max(1).mean() - right))
+
+
+def test_a_start_that_is_never_contradicted_leaves_probabilities_alone(
+    make: Make, blobs: np.ndarray
+) -> None:
+    assert make("deepmixture").fit(blobs).temperature_ == pytest.approx(1.0, abs=0.05)
+    assert make("deepmixture", start="random").fit(blobs).temperature_ == 1.0
+
+
 def test_responsibilities_may_be_given(make: Make, blobs: np.ndarray, classes: np.ndarray) -> None:
     given = np.eye(3)[classes]
     estimator = make("deepmixture", start=given).fit(blobs)

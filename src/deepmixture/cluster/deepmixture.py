@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deepmixture import (
     augment,
+    calibration,
     checks,
     data,
     engine,
@@ -56,6 +57,7 @@ class Run:
     timings: dict[str, float]
     merges: list[selection.Merge]
     doubts: list[selection.Doubt]
+    start: NDArray[np.float64] | None  # (N, K), the first
 
 
 @shares_docstring
@@ -123,6 +125,11 @@ callable, default="auto"
         Share of rows for which argmax q(y|x) is not that of the model's own posterior p(y|x), on
         at most 2,000 of them.
 
+    temperature_ : float
+        What log q(y|x) is divided by in `predict_proba`, for q(y|x) is surer than it is right: at
+        least 1, and such that the first starts of all runs, clusterings that err elsewhere, are
+        predicted best; see `deepmixture.calibration`.
+
     References
     ----------
     Li et al. (2020), the paper of NVISA; the equations are in `deepmixture.models.deepmixture`.
@@ -146,7 +153,12 @@ callable, default="auto"
     }
     automatic: ClassVar[tuple[str, ...]] = ("n_clusters",)
     objects: ClassVar[tuple[str, ...]] = ("start", "consistency")
-    facts: ClassVar[tuple[str, ...]] = ("runs_", "merges_", "disagreement_")
+    facts: ClassVar[tuple[str, ...]] = ("runs_", "merges_", "disagreement_", "temperature_")
+
+    def predict_proba(self, X: object) -> NDArray[np.float64]:
+        """Return q(y|x) at the temperature `temperature_`, (N, K), each row summing to one."""
+        log_q_y = self._log_q_y(self._scaled(X)).double()
+        return (log_q_y / self.temperature_).softmax(1).numpy()
 
     def _build(self) -> None:
         encoder, plain, decoder, likelihood = self._networks()
@@ -183,13 +195,13 @@ callable, default="auto"
                 seeds.seed_noise(seeds.derive_seed(self.seed_, "weights"), x.device)
                 self._build()
                 self.history_, self.timings_ = [], {}
-            space = self._train_once(x, few)
+            space, start = self._train_once(x, few)
             q_y = self._q_y(few)
             doubts: list[selection.Doubt] = []
             if space is not None:
                 of_doubts = seeds.derive_seed(self.seed_, "doubts")
                 doubts = selection.doubts(space, q_y.argmax(1), of_doubts)
-            kept = (self.model_, self.history_, self.timings_, self.merges_, doubts)
+            kept = (self.model_, self.history_, self.timings_, self.merges_, doubts, start)
             runs.append(Run(self.seed_, q_y, *kept))
             if self.interrupted_:
                 break
@@ -200,6 +212,7 @@ callable, default="auto"
         self.timings_, self.merges_ = runs[best].timings, runs[best].merges
         self._doubts = runs[best].doubts
         self.n_clusters_ = runs[best].responsibilities.shape[1]
+        self.temperature_ = self._temperature(few, [run.start for run in runs])
         self.runs_ = [
             {
                 "seed": run.seed,
@@ -234,15 +247,17 @@ callable, default="auto"
 
     # ------------------------------------------------------------------------------ the stages
 
-    def _train_once(self, x: Rows, few: Tensor) -> NDArray[np.float64] | None:
+    def _train_once(
+        self, x: Rows, few: Tensor
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
         """Train `model_` through all stages; from the start on, on `few` of the rows.
 
-        Returns the space (N, D) of the start, if there is one.
+        Returns the space (N, D) of the first start and the start itself (N, K), if there is one.
         """
         self.model_.to(x.device)
         if isinstance(self.start, str) and self.start == "random":
             self._train_from_nothing(x)
-            return None
+            return None, None
         self._pretrain(x, few, "autoencoder")
         latent = self._evaluate(self.model_.latent, few).double().numpy()
         rows = torch.arange(len(few), device=x.device)
@@ -250,6 +265,7 @@ callable, default="auto"
         if self.n_clusters == "auto":
             self._find_number(few, rows, space)
         refinement = self._refine(few, rows, space, "refinement", lambda: self._find_start(space))
+        start = refinement.responsibilities.start.double().cpu().numpy()
         for again in range(1, self.n_rounds if isinstance(self.start, str) else 1):
             refinement = self._refine_again(few, rows, f"refinement {again + 1}")
 
@@ -257,7 +273,7 @@ callable, default="auto"
         epochs = self._epochs(self.epochs, len(few), at_least=4, steps=800)
         evidence = deepmixture.JointEvidence(refinement)
         self._run_stage(evidence, [few, rows], self._stage("joint evidence", epochs, refinement))
-        return space
+        return space, start
 
     def _refine_again(self, x: Tensor, rows: Tensor, name: str) -> deepmixture.Refinement:
         """Go on from the clusters there are, in the space that q(y|x) has learned."""
@@ -441,6 +457,11 @@ callable, default="auto"
     def _q_y(self, x: Tensor) -> NDArray[np.float64]:
         return self._log_q_y(x).double().softmax(1).numpy()
 
+    def _temperature(self, x: Tensor, starts: list[NDArray[np.float64] | None]) -> float:
+        log_q_y = self._log_q_y(x).double().numpy()
+        alike = [s for s in starts if s is not None and s.shape == log_q_y.shape]
+        return calibration.temperature(log_q_y, alike)
+
     def _disagreement(self, x: Tensor) -> float:
         """Return the share of rows whose clusters by q(y|x) and by p(y|x) differ."""
         generator = torch.Generator().manual_seed(seeds.derive_seed(self.seed_, "judged"))
@@ -461,6 +482,8 @@ callable, default="auto"
             *number,
             f"q(y|x) and the posterior p(y|x) of the generative model name different clusters "
             f"for {share} of the rows.",
+            f"Probabilities are those of q(y|x) at a temperature of {self.temperature_:.2f}, by "
+            "how often the first start names other clusters.",
         ]
 
     def _noise_width(self) -> int:
