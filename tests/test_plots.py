@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepmixture import plots
+from deepmixture import pictures, plots
+from deepmixture.poster import write_poster
 
 
 def make_result(
@@ -34,7 +35,7 @@ def decode(address: str) -> np.ndarray:
     return np.asarray(picture.convert("RGB" if picture.mode == "RGB" else "L"))
 
 
-def tiles_of(found: plots.Thumbnails, n: int) -> np.ndarray:
+def tiles_of(found: pictures.Thumbnails, n: int) -> np.ndarray:
     tiles = []
     for address in found.sheets:
         sheet = decode(address)
@@ -112,7 +113,7 @@ def test_an_empty_cluster_has_no_rows() -> None:
 
 
 def test_nearest_rows_over_several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "CHUNK", 7)
+    monkeypatch.setattr(pictures, "CHUNK", 7)
     rng = np.random.default_rng(1)
     rows, queries = rng.normal(size=(50, 6)), rng.normal(size=(9, 6))
     expected = np.linalg.norm(rows[None] - queries[:, None], axis=2).argmin(1)
@@ -179,35 +180,35 @@ def test_rows_beyond_the_fitted_lie_between_their_neighbours(
 
 def test_display_range_ignores_what_is_not_finite() -> None:
     rows = np.array([[0.5, np.nan], [2.0, -np.inf]])
-    assert plots.display_range(rows) == (0.5, 2.0)
-    assert plots.display_range(np.full((2, 2), 3.0)) == (3.0, 4.0)
-    assert plots.display_range(np.full((2, 2), np.nan)) == (0.0, 1.0)
+    assert pictures.display_range(rows) == (0.5, 2.0)
+    assert pictures.display_range(np.full((2, 2), 3.0)) == (3.0, 4.0)
+    assert pictures.display_range(np.full((2, 2), np.nan)) == (0.0, 1.0)
 
 
 def test_pixels_span_black_to_white_and_clip() -> None:
-    pixels = plots.to_pixels(np.array([[-1.0, 0.0, 0.5, 9.0]]), (2, 2), (0.0, 1.0))
+    pixels = pictures.to_pixels(np.array([[-1.0, 0.0, 0.5, 9.0]]), (2, 2), (0.0, 1.0))
     assert pixels.tolist() == [[[0, 0], [128, 255]]]
-    assert plots.to_pixels(np.zeros((3, 16)), (2, 2, 4), (0, 1)).shape == (3, 2, 2, 3)
-    assert plots.to_pixels(np.zeros((3, 8)), (2, 2, 2), (0, 1)).shape == (3, 2, 2)
+    assert pictures.to_pixels(np.zeros((3, 16)), (2, 2, 4), (0, 1)).shape == (3, 2, 2, 3)
+    assert pictures.to_pixels(np.zeros((3, 8)), (2, 2, 2), (0, 1)).shape == (3, 2, 2)
 
 
 def test_a_strip_holds_every_image_enlarged_by_a_whole_factor() -> None:
     images = np.random.default_rng(0).integers(0, 256, size=(3, 8, 8), dtype=np.uint8)
-    picture = decode(plots.strip(images))
+    picture = decode(pictures.strip(images))
     assert picture.shape == (56, 3 * 56)
     np.testing.assert_array_equal(picture[3::7, 3::7], np.concatenate(list(images), axis=1))
 
 
 def test_large_images_are_shrunk() -> None:
     images = np.zeros((2, 400, 200, 3), dtype=np.uint8)
-    assert decode(plots.strip(images, largest_side=100)).shape == (100, 100, 3)
+    assert decode(pictures.strip(images, largest_side=100)).shape == (100, 100, 3)
 
 
 def test_thumbnails_are_exact_and_in_the_order_asked_for() -> None:
     rng = np.random.default_rng(0)
     rows = rng.integers(0, 256, size=(300, 12 * 9), dtype=np.uint8)
     order = rng.permutation(300)
-    found = plots.thumbnails(rows, (12, 9), order, (0, 255))
+    found = pictures.thumbnails(rows, (12, 9), order, (0, 255))
     assert found.slots is None
     assert (found.height, found.width) == (12, 9)
     np.testing.assert_array_equal(tiles_of(found, 300), rows[order].reshape(300, 12, 9))
@@ -215,22 +216,22 @@ def test_thumbnails_are_exact_and_in_the_order_asked_for() -> None:
 
 def test_thumbnails_over_several_sheets() -> None:
     rows = (np.arange(9000) % 251).astype(np.uint8)[:, None].repeat(28 * 28, axis=1)
-    found = plots.thumbnails(rows, (28, 28), np.arange(9000), (0, 250))
+    found = pictures.thumbnails(rows, (28, 28), np.arange(9000), (0, 250))
     assert len(found.sheets) > 1
     seen = tiles_of(found, 9000)[:, 0, 0]
-    expected = plots.to_pixels(rows[:, :1], (1, 1), (0, 250))[:, 0, 0]
+    expected = pictures.to_pixels(rows[:, :1], (1, 1), (0, 250))[:, 0, 0]
     assert np.abs(seen.astype(int) - expected).max() <= 9  # at least 16 greys
 
 
 def test_thumbnails_keep_to_the_budget() -> None:
     rows = np.random.default_rng(0).integers(0, 256, size=(500, 784), dtype=np.uint8)
     order = np.arange(500)[::-1]
-    everything = plots.thumbnails(rows, (28, 28), order, (0, 255), budget=10**7)
+    everything = pictures.thumbnails(rows, (28, 28), order, (0, 255), budget=10**7)
     assert (everything.width, everything.slots) == (28, None)
-    tight = plots.thumbnails(rows, (28, 28), order, (0, 255), budget=120_000)
+    tight = pictures.thumbnails(rows, (28, 28), order, (0, 255), budget=120_000)
     assert tight.slots is None
     assert tight.width < 28
-    sample = plots.thumbnails(rows, (28, 28), order, (0, 255), budget=30_000)
+    sample = pictures.thumbnails(rows, (28, 28), order, (0, 255), budget=30_000)
     assert sample.slots is not None
     assert 0 < len(sample.slots) < 500
     assert (np.diff(sample.slots) > 0).all()
@@ -241,7 +242,7 @@ def test_thumbnails_keep_to_the_budget() -> None:
 def test_colour_thumbnails_resemble_their_rows() -> None:
     rows = np.repeat([[200, 30, 30], [20, 40, 220]], 10, axis=0).astype(np.uint8)
     rows = np.tile(rows, 20 * 20)
-    found = plots.thumbnails(rows, (20, 20, 3), np.arange(20), (0, 255))
+    found = pictures.thumbnails(rows, (20, 20, 3), np.arange(20), (0, 255))
     tiles = tiles_of(found, 20)
     assert tiles.shape == (20, 20, 20, 3)
     centre = tiles[:, 10, 10].astype(int)
@@ -257,7 +258,7 @@ def test_poster_draws_a_line_per_used_cluster(tmp_path: Path, shape: tuple[int, 
     result = make_result(shape=shape)
     heights = []
     for clusters in (1, 3):
-        plots.poster(tmp_path / "p.png", result, clusters=clusters)
+        write_poster(tmp_path / "p.png", result, clusters=clusters)
         picture = np.asarray(Image.open(tmp_path / "p.png"))
         heights.append(picture.shape[0])
         largest = np.argsort(-np.bincount(result.labels), kind="stable")
@@ -272,7 +273,7 @@ def test_poster_of_a_table_is_refused(tmp_path: Path) -> None:
     result = make_result()
     table = plots.Result(**{**vars(result), "image_shape": None})
     with pytest.raises(ValueError, match="no images"):
-        plots.poster(tmp_path / "p.png", table)
+        write_poster(tmp_path / "p.png", table)
     assert not list(tmp_path.iterdir())
 
 

@@ -226,7 +226,7 @@ def test_what_a_model_cannot_do_is_left_out_or_said(tmp_path: Path, kind: str) -
 
 
 def test_column_means_against_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report.plots, "CHUNK", 7)
+    monkeypatch.setattr(report.pictures, "CHUNK", 7)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(30, 5)) + 1e6
     rows[rng.random((30, 5)) < 0.2] = np.nan

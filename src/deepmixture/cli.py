@@ -441,7 +441,7 @@ def report(
     estimator: LatentMixtureEstimator = load(run / run_folder.MODEL)
     result = results.collect(estimator, rows, assignments, history, about)
     if poster is not None:
-        from deepmixture.plots import poster as write_poster
+        from deepmixture.poster import write_poster
 
         write_poster(poster, result)
         terminal.say(terminal.console(), f"wrote {poster}")

@@ -1,47 +1,32 @@
-"""Pictures of a clustering: where rows lie, which rows to show, and how they look.
+"""A clustering as it is shown: where rows lie, which rows to show, and in which colours.
 
-Nothing here knows HTML. Images leave as ``data:`` addresses so that a page can hold them.
+Nothing here knows HTML.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepmixture import embedding
-
-if TYPE_CHECKING:
-    from PIL import Image, ImageFont
+from deepmixture.pictures import ImageShape, chunks
 
 __all__ = [
     "PALETTE",
     "Result",
-    "Thumbnails",
     "colour",
-    "display_range",
     "least_sure",
     "nearest_rows",
     "place",
-    "poster",
     "principal_components",
-    "strip",
-    "thumbnails",
-    "to_pixels",
     "typical",
 ]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Pixels = NDArray[np.uint8]
-ImageShape = tuple[int, ...]
 
 # Okabe and Ito's hues first, then the colours farthest from all earlier ones (OKLab distance,
 # the smallest over normal and the three kinds of dichromatic vision), of middling lightness so
@@ -58,7 +43,6 @@ PALETTE = (
 UMAP_ROWS = 10_000  # more rows cost minutes and show nothing more at this size
 FEWEST_FOR_UMAP = 50
 PRINCIPAL_ROWS = 1_000
-CHUNK = 4096
 
 
 def colour(cluster: int) -> str:
@@ -264,7 +248,7 @@ def nearest_rows(rows: np.ndarray, queries: np.ndarray) -> Ints:
     q = np.nan_to_num(np.asarray(queries, dtype=np.float32))
     best = np.full(len(q), np.inf, dtype=np.float32)
     where = np.zeros(len(q), dtype=np.int64)
-    for start, chunk in _chunks(rows):
+    for start, chunk in chunks(rows):
         x = np.nan_to_num(chunk.astype(np.float32))
         distance = (x**2).sum(axis=1)[:, None] - 2 * (x @ q.T)
         nearest = distance.argmin(axis=0)
@@ -272,11 +256,6 @@ def nearest_rows(rows: np.ndarray, queries: np.ndarray) -> Ints:
         closer = value < best
         best[closer], where[closer] = value[closer], start + nearest[closer]
     return where
-
-
-def _chunks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(rows), CHUNK):
-        yield start, np.asarray(rows[start : start + CHUNK])
 
 
 # --------------------------------------------------------------------------- the map
@@ -304,7 +283,7 @@ def principal_components(result: Result, seed: int = 0) -> Floats:
     _, _, directions = np.linalg.svd((fitted - centre) / scale, full_matrices=False)
     found = [
         ((np.nan_to_num(chunk.astype(np.float64)) - centre) / scale) @ directions[:20].T
-        for _, chunk in _chunks(result.rows)
+        for _, chunk in chunks(result.rows)
     ]
     return np.concatenate(found)
 
@@ -368,309 +347,3 @@ def place(
             "its nearest neighbours among them."
         )
     return plane, how
-
-
-# ------------------------------------------------------------------------------ images
-
-
-def display_range(rows: np.ndarray) -> tuple[float, float]:
-    """Return the lowest and highest finite value: what is shown as black and as white.
-
-    Parameters
-    ----------
-    rows : array of shape (N, F)
-        The data.
-    """
-    low, high = np.inf, -np.inf
-    for _, chunk in _chunks(rows):
-        finite = chunk[np.isfinite(chunk)]
-        if len(finite):
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    if not low < high:
-        return (0.0, 1.0) if low == np.inf else (low, low + 1.0)
-    return low, high
-
-
-def to_pixels(rows: np.ndarray, shape: ImageShape, limits: tuple[float, float]) -> Pixels:
-    """Turn flattened images into bytes which a picture file can hold.
-
-    Parameters
-    ----------
-    rows : array of shape (n, F)
-        Flattened images.
-    shape : tuple of int
-        (H, W) or (H, W, C).
-    limits : tuple of float
-        The values shown as black and as white; values beyond are clipped.
-
-    Returns
-    -------
-    array of shape (n, H, W) or (n, H, W, 3)
-        Grey for one or two channels (their mean), else the first three channels.
-    """
-    low, high = limits
-    scaled = (np.asarray(rows, dtype=np.float32) - low) * (255.0 / (high - low))
-    bytes_ = np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
-    images: Pixels = bytes_.reshape(len(bytes_), *shape)
-    if images.ndim == 3:
-        return images
-    if images.shape[3] < 3:
-        images = images.mean(axis=3).astype(np.uint8)
-    return images[..., :3] if images.ndim == 4 else images
-
-
-def strip(images: Pixels, largest_side: int = 176) -> str:
-    """Put images side by side in one PNG.
-
-    Small images are enlarged by a whole factor, so that a browser which fits them to the page
-    shows even, sharp pixels.
-
-    Parameters
-    ----------
-    images : array of shape (n, H, W) or (n, H, W, 3)
-        Pixels.
-    largest_side : int
-        Larger images are shrunk to this many pixels.
-
-    Returns
-    -------
-    str
-        A ``data:`` address.
-    """
-    from PIL import Image
-
-    tiles = _shrink(images, largest_side)
-    factor = max(1, -(-56 // max(tiles.shape[1:3])))
-    tiles = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
-    picture = Image.fromarray(np.ascontiguousarray(np.concatenate(list(tiles), axis=1)))
-    return _data_address(picture, format="PNG", optimize=True)
-
-
-def _shrink(images: Pixels, side: int) -> Pixels:
-    height, width = images.shape[1:3]
-    if max(height, width) <= side:
-        return images
-    from PIL import Image
-
-    ratio = side / max(height, width)
-    size = max(1, round(width * ratio)), max(1, round(height * ratio))
-    return np.stack([np.asarray(Image.fromarray(i).resize(size)) for i in images])
-
-
-def _data_address(picture: Image.Image, **options: object) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, **options)  # type: ignore[arg-type]
-    kind = str(options["format"]).lower()
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-
-
-@dataclass(frozen=True)
-class Thumbnails:
-    """Small pictures of many rows, packed into sheets which are decoded one at a time.
-
-    Attributes
-    ----------
-    sheets : list of str
-        ``data:`` addresses, tiles filled row by row.
-    columns : int
-        Tiles side by side in a sheet.
-    per_sheet : int
-        Tiles in a full sheet.
-    width, height : int
-        Of a tile, in pixels.
-    slots : array of int or None
-        Positions, ascending, which have a tile; None where all have.
-    """
-
-    sheets: list[str]
-    columns: int
-    per_sheet: int
-    width: int
-    height: int
-    slots: Ints | None
-
-
-@dataclass(frozen=True)
-class _Encoding:
-    side: int
-    quality: int  # WebP quality for colour; number of greys for grey pictures
-
-    def encode(self, sheet: Pixels) -> str:
-        from PIL import Image
-
-        if sheet.ndim == 3:
-            picture = Image.fromarray(sheet)
-            return _data_address(picture, format="WEBP", quality=self.quality, method=3)
-        if self.quality == 256:
-            return _data_address(Image.fromarray(sheet), format="PNG", optimize=True)
-        greys = self.quality
-        level = (sheet.astype(np.uint16) * (greys - 1) + 127) // 255
-        picture = Image.fromarray(level.astype(np.uint8)).convert("P")
-        picture.putpalette([round(255 * i / (greys - 1)) for i in range(greys) for _ in "rgb"])
-        return _data_address(picture, format="PNG", optimize=True, bits=4)
-
-
-def thumbnails(
-    rows: np.ndarray,
-    shape: ImageShape,
-    order: np.ndarray,
-    limits: tuple[float, float],
-    budget: int = 12_000_000,
-    seed: int = 0,
-) -> Thumbnails:
-    """Make a small picture of each row, as good as a number of bytes allows.
-
-    Fewer greys or a lower quality are tried first, then fewer pixels; when nothing fits, a
-    random sample of the rows gets a picture.
-
-    Parameters
-    ----------
-    rows : array of shape (N, F)
-        Flattened images.
-    shape : tuple of int
-        (H, W) or (H, W, C).
-    order : array of shape (N,)
-        Row numbers in the order of the tiles: rows looked at together should be neighbours.
-    limits : tuple of float
-        The values shown as black and as white.
-    budget : int
-        Bytes of all sheets together, as they stand in the page.
-    seed : int
-        Seed of the sample.
-    """
-    rng = np.random.default_rng(seed)
-    n = len(order)
-    full = min(48, max(shape[:2]))
-    sides = sorted({full, *(max(min(16, full), round(full * s)) for s in (0.75, 0.5))})[::-1]
-    grey = len(shape) == 2 or shape[2] < 3
-    steps = [(full, q) for q in ((256, 16) if grey else (80, 50))]
-    steps += [(side, 16 if grey else 40) for side in sides[1:]]
-
-    trial = np.sort(rng.permutation(n)[:1024])
-    trial_pixels = to_pixels(_take(rows, order[trial]), shape, limits)
-    for side, quality in steps:
-        encoding = _Encoding(side, quality)
-        tiles = _shrink(trial_pixels, side)
-        columns, per_sheet = _sheet_layout(tiles)
-        cost = len(encoding.encode(_sheet(tiles, columns))) / len(trial)
-        if cost * n <= budget * 0.98:
-            break
-    slots = None
-    if cost * n > budget:
-        keep = max(1, int(budget * 0.98 / cost))
-        slots = np.sort(rng.permutation(n)[:keep])
-        order = order[slots]
-
-    sheets = []
-    for start in range(0, len(order), per_sheet):
-        pixels = to_pixels(_take(rows, order[start : start + per_sheet]), shape, limits)
-        sheets.append(encoding.encode(_sheet(_shrink(pixels, side), columns)))
-    return Thumbnails(sheets, columns, per_sheet, tiles.shape[2], tiles.shape[1], slots)
-
-
-def _take(rows: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Rows in the order asked for, read in ascending order: kind to memory maps."""
-    ascending = np.argsort(index, kind="stable")
-    back = np.empty_like(ascending)
-    back[ascending] = np.arange(len(index))
-    return np.asarray(rows[index[ascending]])[back]
-
-
-def _sheet_layout(tiles: Pixels) -> tuple[int, int]:
-    """Sheets of at most 1600 pixels a side: a browser decodes one in a few milliseconds."""
-    columns = max(1, 1600 // tiles.shape[2])
-    return columns, columns * max(1, 1600 // tiles.shape[1])
-
-
-def _sheet(tiles: Pixels, columns: int) -> Pixels:
-    n, height, width = tiles.shape[:3]
-    lines = -(-n // columns)
-    sheet = np.zeros((lines * columns, *tiles.shape[1:]), dtype=np.uint8)
-    sheet[:n] = tiles
-    sheet = sheet.reshape(lines, columns, *tiles.shape[1:]).swapaxes(1, 2)
-    return np.ascontiguousarray(sheet.reshape(lines * height, columns * width, *tiles.shape[3:]))
-
-
-# ------------------------------------------------------------------------------ poster
-
-
-def poster(
-    path: str | os.PathLike[str], result: Result, clusters: int = 10, columns: int = 10
-) -> None:
-    """Draw a clustering of images as one PNG: a line per cluster, real rows beside drawn ones.
-
-    Parameters
-    ----------
-    path : path
-        The file to write; written beside and renamed into place.
-    result : Result
-        A clustering of images.
-    clusters : int
-        How many clusters to show at most, the largest first.
-    columns : int
-        How many real and how many drawn images to a cluster at most.
-    """
-    from PIL import Image, ImageDraw
-
-    if result.image_shape is None:
-        raise ValueError("result holds no images; a poster needs rows with an image_shape")
-    if clusters < 1 or columns < 1:
-        raise ValueError(f"clusters is {clusters} and columns {columns}; expected at least 1")
-    shape, limits = result.image_shape, display_range(result.rows)
-    sizes = result.all_sizes
-    shown = np.argsort(-sizes, kind="stable")[:clusters]
-    shown = shown[sizes[shown] > 0]
-
-    tall = max(shape[:2])
-    scale = max(1, round(72 / tall)) if tall <= 72 else 72 / tall
-    height, width = (max(1, round(side * scale)) for side in shape[:2])
-    gap, margin, left, middle, top = 6, 44, 148, 40, 128
-    drawn_columns = min(columns, result.samples.shape[1])
-    half = columns * (width + gap) - gap
-    total = margin + left + half + margin
-    if drawn_columns:
-        total += middle + drawn_columns * (width + gap) - gap
-    page = Image.new("RGB", (total, top + len(shown) * (height + 14) + margin - 14), "#ffffff")
-    draw = ImageDraw.Draw(page)
-    ink, faint = "#1c1e21", "#6b7076"
-    x_real, x_drawn = margin + left, margin + left + half + middle
-    _write(draw, (margin, 30), result.title, 30, ink, total - 2 * margin)
-    _write(draw, (x_real, 88), "rows of the data", 20, faint, half)
-    if drawn_columns:
-        _write(draw, (x_drawn, 88), "drawn from the model", 20, faint, half)
-
-    for line, k in enumerate(shown.tolist()):
-        y = top + line * (height + 14)
-        draw.rounded_rectangle((margin, y, margin + 7, y + height - 1), 3, fill=colour(k))
-        _write(draw, (margin + 22, y + height / 2 - 25), f"{k}", 24, ink, left)
-        share = f"{sizes[k] / sizes.sum():.1%}"
-        _write(draw, (margin + 22, y + height / 2 + 5), share, 17, faint, left)
-        real = to_pixels(result.rows[typical(result, k, columns)], shape, limits)
-        drawn = to_pixels(result.samples[k][:drawn_columns], shape, limits)
-        for x, images in ((x_real, real), (x_drawn, drawn)):
-            for column, image in enumerate(images):
-                how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
-                tile = Image.fromarray(np.ascontiguousarray(image)).resize((width, height), how)
-                page.paste(tile, (x + column * (width + gap), y))
-
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        page.save(part, format="PNG", optimize=True)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write(
-    draw: object, at: tuple[float, float], text: str, size: int, ink: str, room: int
-) -> None:
-    """Write a line of text, shortened until it fits."""
-    from PIL import ImageDraw, ImageFont
-
-    assert isinstance(draw, ImageDraw.ImageDraw)
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont = ImageFont.load_default(size)
-    full = text
-    while text and draw.textlength(text if text == full else text + "...", font) > room:
-        text = text[:-1]
-    draw.text(at, text if text == full else text + "...", fill=ink, font=font)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from deepmixture import merge_plots, plots
+from deepmixture import merge_plots, pictures, plots
 from deepmixture.plots import Result
 
 __all__ = ["Result", "write_report"]
@@ -104,7 +104,7 @@ class _Shown:
         f = result.rows.shape[1]
         if result.image_shape is not None:
             self.kind = "image"
-            self.limits = plots.display_range(result.rows)
+            self.limits = pictures.display_range(result.rows)
             self.tile = _tile(result.image_shape)
         elif result.names is not None or f < TABLE_BELOW:
             self.kind = "table"
@@ -218,8 +218,8 @@ class _Shown:
     def _pictures(self, rows: np.ndarray, words: list[str]) -> Json:
         shape = self.result.image_shape
         assert shape is not None
-        pixels = plots.to_pixels(rows, shape, self.limits)
-        self.strips.append(plots.strip(pixels))
+        pixels = pictures.to_pixels(rows, shape, self.limits)
+        self.strips.append(pictures.strip(pixels))
         last = max(len(words) - 1, 1)
         tiles = [{"at": round(100 * i / last, 4), "word": w} for i, w in enumerate(words)]
         return {"form": "tiles", "strip": len(self.strips) - 1, "tiles": tiles}
@@ -303,9 +303,9 @@ def _column_means(result: Result) -> tuple[np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column of nothing but NaN
         origin = np.nan_to_num(np.nanmean(result.rows[:1000].astype(np.float64), axis=0))
-    for start in range(0, len(result.rows), plots.CHUNK):
-        x = result.rows[start : start + plots.CHUNK].astype(np.float64) - origin
-        member = np.eye(k)[result.labels[start : start + plots.CHUNK]].T
+    for start in range(0, len(result.rows), pictures.CHUNK):
+        x = result.rows[start : start + pictures.CHUNK].astype(np.float64) - origin
+        member = np.eye(k)[result.labels[start : start + pictures.CHUNK]].T
         known = np.isfinite(x)
         x = np.where(known, x, 0.0)
         count += member @ known
@@ -430,7 +430,7 @@ def _map(result: Result, show: _Shown, seed: int) -> tuple[Json, list[str], str]
     }
     if result.image_shape is None:
         return points, [], how
-    small = plots.thumbnails(result.rows, result.image_shape, order, show.limits, seed=seed)
+    small = pictures.thumbnails(result.rows, result.image_shape, order, show.limits, seed=seed)
     points["thumbnails"] = {
         "columns": small.columns,
         "perSheet": small.per_sheet,
