@@ -118,7 +118,7 @@ def run_one(
     return {
         **facts,
         "scores": scores(settings, classes, estimator.labels_, p),
-        **({} if p is None else {"calibration": reliability(classes, p)}),
+        **calibration(estimator, classes, p),
         **facets(estimator, classes),
         "stage_seconds": getattr(estimator, "timings_", {}),
         "epochs": getattr(estimator, "n_iter_", 0),
@@ -143,6 +143,18 @@ def scores(
         part: score_clustering(classes[index], labels[index], None if p is None else p[index])
         for part, index in parts.items()
     }
+
+
+def calibration(estimator: Any, classes: np.ndarray, p: np.ndarray | None) -> dict[str, Any]:
+    """Return how far probabilities (N, K) are right, and would be without their temperature."""
+    if p is None:
+        return {}
+    found: dict[str, Any] = {"calibration": reliability(classes, p)}
+    if hasattr(estimator, "temperature_"):
+        q = p**estimator.temperature_
+        found["temperature"] = estimator.temperature_
+        found["calibration_of_q"] = reliability(classes, q / q.sum(1, keepdims=True))
+    return found
 
 
 def reliability(classes: np.ndarray, p: np.ndarray) -> dict[str, Any]:

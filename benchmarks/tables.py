@@ -147,31 +147,39 @@ def calibration_section() -> str:
     """Return how far DeepMixture's probabilities are from the share of rows that are right."""
     rows, judged = [], []
     for name in ("digits", *COMPARED):
-        found = [r for r in read_results(name).get("deepmixture", []) if "calibration" in r]
+        found = [r for r in read_results(name).get("deepmixture", []) if "temperature" in r]
         if not found:
             continue
         judged += found
-        errors = [result["calibration"]["error"] for result in found]
         rows.append(
             [
                 COMPARED.get(name, name),
                 str(len(found)),
                 spread(map(score_of("all", "accuracy"), found)),
-                spread(map(mean_confidence, found)),
-                f"{100 * mean(errors):.1f} ({100 * max(errors):.1f})",
+                f"{mean([result['temperature'] for result in found]):.2f}",
+                *(
+                    cell
+                    for which in ("calibration_of_q", "calibration")
+                    for cell in (
+                        spread(mean_confidence(result[which]) for result in found),
+                        mean_and_worst([result[which]["error"] for result in found]),
+                    )
+                ),
             ]
         )
     if not rows:
         return ""
-    head = ["data", "seeds", "accuracy", "mean probability of the label", "calibration error"]
+    head = ["data", "seeds", "accuracy", "temperature"]
+    head += ["mean probability by q(y\\|x)", "calibration error"]
+    head += ["mean probability at the temperature", "calibration error"]
     return "\n".join(
         [
             "## How sure, and how often right",
             "",
             "From the runs `deepmixture` of the tables above, in percent; the expected "
             "calibration error with 15 bins, mean over the seeds (worst). A results file has its "
-            "reliability curve. q(y|x) is sure of its clusters, and no label says which clusters "
-            "are no classes.",
+            "reliability curves. The temperature of `predict_proba` comes from other clusterings "
+            "of the rows, without a label; none of them says which clusters are no classes.",
             "",
             *table(head, rows),
             "",
@@ -180,9 +188,13 @@ def calibration_section() -> str:
     )
 
 
-def mean_confidence(result: Result) -> float:
-    """Return the mean probability of the label over all rows."""
-    curve = result["calibration"]
+def mean_and_worst(errors: list[float]) -> str:
+    """Return the mean of some errors and the largest, in percent."""
+    return f"{100 * mean(errors):.1f} ({100 * max(errors):.1f})"
+
+
+def mean_confidence(curve: Mapping[str, Any]) -> float:
+    """Return the mean probability of the label over all rows, of a reliability curve."""
     weighted = zip(curve["confidence"], curve["count"], strict=True)
     return float(sum(share * count for share, count in weighted) / sum(curve["count"]))
 

@@ -37,6 +37,7 @@ N_DIRECTIONS = 50
 N_NEIGHBOURS = 10
 N_DRAWS = 4
 JUDGED_ROWS = 2000
+LEARNED_BY_HEART = 0.99  # a start of which q(y|x) has more rows is no witness of how sure it is
 FEWEST_ROWS_NORMALISED = 16  # a batch of which batch normalisation can take the moments
 PLAIN_CHANGES: Mapping[str | None, Callable[[], augment.Change]] = {
     "mixup": augment.Mixup,
@@ -58,6 +59,7 @@ class Run:
     merges: list[selection.Merge]
     doubts: list[selection.Doubt]
     start: NDArray[np.float64] | None  # (N, K), the first
+    space: NDArray[np.float64] | None  # (N, D), in which it was found
 
 
 @shares_docstring
@@ -127,8 +129,9 @@ callable, default="auto"
 
     temperature_ : float
         What log q(y|x) is divided by in `predict_proba`, for q(y|x) is surer than it is right: at
-        least 1, and such that the first starts of all runs, clusterings that err elsewhere, are
-        predicted best; see `deepmixture.calibration`.
+        least 1, and such that clusterings that err elsewhere are predicted best: the first starts
+        of all runs, or of one run that has learned its start by heart another start; see
+        `deepmixture.calibration`.
 
     References
     ----------
@@ -201,8 +204,8 @@ callable, default="auto"
             if space is not None:
                 of_doubts = seeds.derive_seed(self.seed_, "doubts")
                 doubts = selection.doubts(space, q_y.argmax(1), of_doubts)
-            kept = (self.model_, self.history_, self.timings_, self.merges_, doubts, start)
-            runs.append(Run(self.seed_, q_y, *kept))
+            of_model = (self.model_, self.history_, self.timings_, self.merges_)
+            runs.append(Run(self.seed_, q_y, *of_model, doubts, start, space))
             if self.interrupted_:
                 break
         self.seed_ = seed
@@ -212,7 +215,8 @@ callable, default="auto"
         self.timings_, self.merges_ = runs[best].timings, runs[best].merges
         self._doubts = runs[best].doubts
         self.n_clusters_ = runs[best].responsibilities.shape[1]
-        self.temperature_ = self._temperature(few, [run.start for run in runs])
+        log_q_y = self._log_q_y(few).double().numpy()
+        self.temperature_ = calibration.temperature(log_q_y, self._witnesses(runs, runs[best]))
         self.runs_ = [
             {
                 "seed": run.seed,
@@ -342,12 +346,15 @@ callable, default="auto"
         return starts.principal(features, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
 
     def _find_start(
-        self, space: NDArray[np.float64], begin: NDArray[np.float64] | None = None
+        self,
+        space: NDArray[np.float64],
+        begin: NDArray[np.float64] | None = None,
+        of: str = "start",
     ) -> NDArray[np.float64]:
         """Return the responsibilities (N, K) of the start, or those that were given."""
         if not isinstance(self.start, str):
             return checks.check_responsibilities(self.start, len(space), self.n_clusters_)
-        seed = seeds.derive_seed(self.seed_, "start", len(self.history_))
+        seed = seeds.derive_seed(self.seed_, of, len(self.history_))
         names = self._starts_tried()
         if begin is not None:
             begin = starts.revived(space, begin, seed)
@@ -361,7 +368,7 @@ callable, default="auto"
             ]
             return starts.likeliest(space, found, seed)
 
-        return self._remember("start", compute)
+        return self._remember(of, compute)
 
     def _starts_tried(self) -> tuple[str, ...]:
         if self.start != "auto":
@@ -457,10 +464,20 @@ callable, default="auto"
     def _q_y(self, x: Tensor) -> NDArray[np.float64]:
         return self._log_q_y(x).double().softmax(1).numpy()
 
-    def _temperature(self, x: Tensor, starts: list[NDArray[np.float64] | None]) -> float:
-        log_q_y = self._log_q_y(x).double().numpy()
-        alike = [s for s in starts if s is not None and s.shape == log_q_y.shape]
-        return calibration.temperature(log_q_y, alike)
+    def _witnesses(self, runs: Sequence[Run], kept: Run) -> list[NDArray[np.float64]]:
+        """Return clusterings (N, K) that err elsewhere: the starts of the runs, or another."""
+        shape = kept.responsibilities.shape
+        found = [run.start for run in runs if run.start is not None and run.start.shape == shape]
+        if len(found) != 1 or kept.space is None or not isinstance(self.start, str):
+            return found
+        same = found[0].argmax(1) == kept.responsibilities.argmax(1)
+        if same.mean() <= LEARNED_BY_HEART or self.interrupted_:
+            return found
+        began = time.perf_counter()
+        self._callback.begin("calibration", 1, 1)
+        found = [self._find_start(kept.space, of="witness")]
+        self.timings_["calibration"] = time.perf_counter() - began
+        return found
 
     def _disagreement(self, x: Tensor) -> float:
         """Return the share of rows whose clusters by q(y|x) and by p(y|x) differ."""
@@ -483,7 +500,7 @@ callable, default="auto"
             f"q(y|x) and the posterior p(y|x) of the generative model name different clusters "
             f"for {share} of the rows.",
             f"Probabilities are those of q(y|x) at a temperature of {self.temperature_:.2f}, by "
-            "how often the first start names other clusters.",
+            "how often other clusterings of the rows name other clusters.",
         ]
 
     def _noise_width(self) -> int:
