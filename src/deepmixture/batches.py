@@ -89,12 +89,15 @@ def sample(rows: Rows, n_rows: int, seed: int) -> Tensor:
     """Return so many of the rows (n, F), drawn at random, in their order."""
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.choice(len(rows), min(n_rows, len(rows)), replace=False))
-    parts, start = [], 0
+    if isinstance(rows, Tensor):
+        return rows[torch.from_numpy(drawn).to(rows.device)]
+    found = torch.empty(len(drawn), *rows.shape[1:])
+    start = done = 0
     for block in in_blocks(rows):
         inside = drawn[(drawn >= start) & (drawn < start + len(block))] - start
-        parts.append(block[torch.from_numpy(inside).to(block.device)])
-        start += len(block)
-    return torch.cat(parts)
+        found[done : done + len(inside)] = block[torch.from_numpy(inside)]
+        start, done = start + len(block), done + len(inside)
+    return found
 
 
 def shuffled(

@@ -55,6 +55,8 @@ E = TypeVar("E", bound="LatentMixtureEstimator")
 T = TypeVar("T")
 MOST_ROWS = 1_000_000
 SAMPLED_ROWS = 200_000
+FEWEST_SAMPLED_ROWS = 20_000
+SAMPLED_SHARE = 0.25  # of the memory limit, at most
 
 
 @dataclass(eq=False, repr=False)
@@ -402,7 +404,12 @@ class LatentMixtureEstimator(FittedMixture):
         if isinstance(x, Tensor) and len(x) <= MOST_ROWS:
             return x
         seed = seeds.derive_seed(self.seed_, "sample")
-        return sample(x, SAMPLED_ROWS, seed).to(self.hardware_.device)
+        return sample(x, self._n_sampled(), seed).to(self.hardware_.device)
+
+    def _n_sampled(self) -> int:
+        """Return how many of too many rows a start is found on: fewer of wide ones."""
+        that_fit = int(SAMPLED_SHARE * 1e9 * self.memory_limit / (4 * self.n_features_in_))
+        return min(SAMPLED_ROWS, max(FEWEST_SAMPLED_ROWS, that_fit))
 
     def _finish(self, x: Rows) -> None:
         """Order the clusters by size and label the training rows."""
@@ -442,7 +449,9 @@ class LatentMixtureEstimator(FittedMixture):
         if not self._fits(rows):
             said = [f"More than {self.memory_limit:g} gigabytes: read from a scratch file."]
         if said or len(rows) > MOST_ROWS:
-            said.append(f"The start was found on {min(SAMPLED_ROWS, len(rows)):,} of the rows.")
+            said.append(
+                f"The start was found on {min(self._n_sampled(), len(rows)):,} of the rows."
+            )
         return said
 
     def _stepped_back(self) -> list[str]:

@@ -14,6 +14,7 @@ from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Gaussian
 from deepmixture.models import autoencoder
 
+ROWS_FOR_DEVIATIONS = 20_000
 Find = Callable[..., starts.Start]
 STARTS: dict[str, Find] = {
     "kmeans": starts.k_means,
@@ -85,6 +86,7 @@ class Pretrained(LatentMixtureEstimator):
         if not isinstance(likelihood, Gaussian) or not likelihood.raw_scale.requires_grad:
             return
         model = self.model_
+        x = x[:: max(1, len(x) // ROWS_FOR_DEVIATIONS)]
         left = x.cpu() - self._evaluate(lambda part: model.decode(model.latent(part)), x)
         likelihood.start(left.square().mean(0).sqrt().to(x.device))
 
