@@ -24,7 +24,7 @@ def estimator(make, blobs):
 def test_rows_are_assigned_alike_in_memory_and_in_parts_on_disk(estimator, blobs, monkeypatch):
     rows = open_rows(blobs)
     whole = results.assign(estimator, rows)
-    monkeypatch.setattr(results, "HELD_BYTES", 0)
+    monkeypatch.setattr("deepmixture.data.scratch.HELD_BYTES", 0)
     monkeypatch.setattr(results, "ROWS_A_PART", 7)
     parts = results.assign(estimator, rows)
     assert isinstance(parts.responsibilities, np.memmap)

@@ -151,6 +151,20 @@ def test_assignments_and_history_come_back(tmp_path: Path) -> None:
     assert run_folder.read_history(tmp_path) == history
 
 
+def test_assignments_of_many_rows_come_back_part_by_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    given = run_folder.Assignments(rng.integers(0, 3, 50), rng.dirichlet(np.ones(3), 50))
+    run_folder.write_table(tmp_path / run_folder.LABELS, given.columns())
+    monkeypatch.setattr("deepmixture.data.scratch.HELD_BYTES", 0)
+    monkeypatch.setattr(run_folder, "ROWS_A_PART", 7)
+    back = run_folder.read_assignments(tmp_path)
+    assert isinstance(back.responsibilities, np.memmap)
+    np.testing.assert_array_equal(back.labels, given.labels)
+    np.testing.assert_array_equal(back.responsibilities, given.responsibilities)
+
+
 def test_a_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     about = tmp_path / run_folder.ABOUT
     with pytest.raises(FileNotFoundError, match="there is no run"):

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SAMPLES_PER_CLUSTER = 16
 SHOWN_ROWS = 200_000
-HELD_BYTES = 2**28  # of responsibilities in memory; more are mapped from a scratch file
 _PACKAGES = ("torch", "lightning-fabric", "scikit-learn", "scipy", "numpy")
 
 
@@ -58,11 +57,8 @@ def assign(estimator: LatentMixtureEstimator, rows: Rows) -> Assignments:
                 log_density[part] = estimator.score_samples(few)
             yield found
 
-    width = estimator.n_clusters_
-    if 8 * len(rows) * width <= HELD_BYTES:
-        return Assignments(labels, np.concatenate(list(responsibilities())), log_density)
-    on_disk = scratch.write(responsibilities(), width, np.float64)
-    return Assignments(labels, on_disk, log_density)
+    held = scratch.hold(responsibilities(), len(rows), estimator.n_clusters_, np.float64)
+    return Assignments(labels, held, log_density)
 
 
 def describe_run(

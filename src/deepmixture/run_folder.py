@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepmixture.data import scratch
 from deepmixture.data.rows import row_slices
 
 if TYPE_CHECKING:
@@ -292,25 +293,36 @@ def read_history(run: Path) -> list[dict[str, Any]]:
 
 
 def read_assignments(run: Path) -> Assignments:
-    """Read `labels.parquet`."""
+    """Read `labels.parquet`, the responsibilities part by part."""
+    from pyarrow import parquet
+
     path = run / LABELS
-    table = read_table(path)
-    names = [name for name in table.column_names if name.startswith("responsibility_")]
-    if "label" not in table.column_names or not names:
-        missing = "responsibility_0" if "label" in table.column_names else "label"
-        raise ValueError(f"{path} was not written by deepmixture: it lacks the column {missing}")
-    responsibilities = np.column_stack([table[f"responsibility_{k}"] for k in range(len(names))])
-    density = table["log_density"].to_numpy() if "log_density" in table.column_names else None
-    return Assignments(table["label"].to_numpy(), responsibilities, density)
+    with _readable(path):
+        file = parquet.ParquetFile(path)
+    with file:
+        there = file.schema_arrow.names
+        n_clusters = sum(name.startswith("responsibility_") for name in there)
+        if "label" not in there or not n_clusters:
+            missing = "responsibility_0" if "label" in there else "label"
+            message = f"{path} was not written by deepmixture: it lacks the column {missing}"
+            raise ValueError(message)
+        names = [f"responsibility_{k}" for k in range(n_clusters)]
+
+        def responsibilities() -> Iterator[np.ndarray]:
+            with _readable(path):
+                for batch in file.iter_batches(ROWS_A_PART, columns=names):
+                    yield np.column_stack(batch.columns)
+
+        held = scratch.hold(responsibilities(), file.metadata.num_rows, n_clusters, np.float64)
+        with _readable(path):
+            rest = file.read(["label", *({"log_density"} & set(there))])
+    density = rest["log_density"].to_numpy() if "log_density" in there else None
+    return Assignments(rest["label"].to_numpy(), held, density)
 
 
 def read_table(path: Path) -> pa.Table:
     """Read a `.parquet` or `.csv` file."""
-    import pyarrow as pa
-
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
+    with _readable(path):
         if path.suffix.lower() == ".csv":
             from pyarrow import csv
 
@@ -318,6 +330,17 @@ def read_table(path: Path) -> pa.Table:
         from pyarrow import parquet
 
         return parquet.read_table(path, partitioning=None)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say of a file that is being read that it is not there, or damaged."""
+    import pyarrow as pa
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read: it is damaged or of another kind") from error
 

@@ -6,6 +6,22 @@ from collections.abc import Iterable
 
 import numpy as np
 
+HELD_BYTES = 2**28  # in memory; more are mapped from a scratch file
+
+
+def hold(
+    blocks: Iterable[np.ndarray], n_rows: int, width: int, dtype: np.dtype | type
+) -> np.ndarray:
+    """Return blocks of `n_rows` rows (n, F) one below the other: many in a scratch file."""
+    if n_rows * width * np.dtype(dtype).itemsize > HELD_BYTES:
+        return write(blocks, width, dtype)
+    rows = np.empty((n_rows, width), dtype)
+    done = 0
+    for block in blocks:
+        rows[done : done + len(block)] = block
+        done += len(block)
+    return rows
+
 
 def write(blocks: Iterable[np.ndarray], width: int, dtype: np.dtype | type) -> np.ndarray:
     """Write blocks of rows (n, F) to a scratch file, one below the other; return it mapped.
