@@ -269,7 +269,7 @@ callable, default="auto"
         if self.n_clusters == "auto":
             self._find_number(few, rows, space)
         refinement = self._refine(few, rows, space, "refinement", lambda: self._find_start(space))
-        start = refinement.responsibilities.start.double().cpu().numpy()
+        start = refinement.responsibilities.start.cpu().double().numpy()
         for again in range(1, self.n_rounds if isinstance(self.start, str) else 1):
             refinement = self._refine_again(few, rows, f"refinement {again + 1}")
 
@@ -436,7 +436,7 @@ callable, default="auto"
 
     def _start_mixture(self, latent: NDArray[np.float64], responsibilities: Tensor) -> None:
         """Start p(y) p(z|y), and the noise of q(z|y, x), from the moments of the latent."""
-        moments = starts.from_responsibilities(latent, responsibilities.double().cpu().numpy())
+        moments = starts.from_responsibilities(latent, responsibilities.cpu().double().numpy())
         self._start_prior(moments)
         # The noise of q(z|y, x) starts small next to the latent, or it would undo the start.
         spread = torch.from_numpy(moments.total_scale).float().to(responsibilities.device)
