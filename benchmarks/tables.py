@@ -513,16 +513,7 @@ def kills_section(result: Result) -> str:
 
 
 def streaming_section(result: Result) -> str:
-    """Return the fit on rows larger than memory beside one in memory."""
-    runs = [*result["in_memory"][:1], result["on_disk"], *result["in_memory"][1:]]
-    rows = [
-        f"| {'scratch file' if run is result['on_disk'] else 'memory'} | {run['rows']:,} "
-        f"| {run['peak_resident_gigabytes']:.2f} "
-        f"| {min(run['microseconds_a_row_and_epoch']['pretraining']):.1f} "
-        f"| {run['seconds_to_open']:.0f} | {run['seconds_to_fit']:.0f} "
-        f"| {run['seconds_to_predict']:.0f} | {100 * run['nmi']:.1f} |"
-        for run in runs
-    ]
+    """Return the fits on rows larger than memory beside ones in memory."""
     same = []
     if fits := measured("streaming-equal"):
         cells = [
@@ -535,28 +526,50 @@ def streaming_section(result: Result) -> str:
             f"The same {fits['fits'][0]['rows']:,} rows from both, by `{fits['command']}`, NMI "
             f"(and last loss) with seeds 0 and 1: {', '.join(cells)}.",
         ]
+    wide = measured("streaming-784-columns")
     return "\n".join(
         [
             "## More rows than fit in memory",
             "",
-            f"Command: `{result['command']}`. VaDE (256-256-10, an epoch of pretraining, two of "
-            f"its own) on Parquet files of ten normals in {result['columns']} columns, in batches "
-            f"of {result['batch_size']}; each line is a process of its own, in this order.",
+            "VaDE (256-256-10, an epoch of pretraining, two of its own) on Parquet files of ten "
+            f"normals, in batches of {result['batch_size']}; each line is a process of its own, "
+            "in this order.",
+            *streamed(result),
             "",
-            "| rows are in | rows | most resident, GB | µs a row and epoch | open, s | fit, s "
-            "| predict, s | NMI |",
-            "|---|---|---|---|---|---|---|---|",
-            *rows,
-            "",
-            "Cost of a row from the scratch file by that of one in memory: "
-            f"{result['cost_a_row_over_that_in_memory']:.2f}. At ten million rows, where an epoch "
-            "has ten thousand steps, the last stage of VaDE merges clusters that the stages "
-            "before it had found; its bound rises as it does.",
+            "At ten million rows, where an epoch has ten thousand steps, the last stage of VaDE "
+            "merges clusters that the stages before it had found; its bound rises as it does.",
+            *(streamed(wide) if wide else []),
             *same,
             "",
-            circumstances([result]),
+            circumstances([result, *([wide] if wide else [])]),
         ]
     )
+
+
+def streamed(result: Result) -> list[str]:
+    """Return the table of one number of columns."""
+    runs = [*result["in_memory"][:1], result["on_disk"], *result["in_memory"][1:]]
+    rows = [
+        [
+            "scratch file" if run is result["on_disk"] else "memory",
+            f"{run['rows']:,}",
+            f"{run['peak_resident_gigabytes']:.2f}",
+            f"{min(run['microseconds_a_row_and_epoch']['pretraining']):.1f}",
+            f"{run['seconds_to_open']:.0f}",
+            f"{run['seconds_to_fit']:.0f}",
+            f"{run['seconds_to_predict']:.0f}",
+            f"{100 * run['nmi']:.1f}",
+        ]
+        for run in runs
+    ]
+    head = ["rows are in", "rows", "most resident, GB", "µs a row and epoch", "open, s", "fit, s"]
+    return [
+        "",
+        f"{result['columns']} columns, by `{result['command']}`; cost of a row from the scratch "
+        f"file by that of one in memory: {result['cost_a_row_over_that_in_memory']:.2f}.",
+        "",
+        *table([*head, "predict, s", "NMI"], rows),
+    ]
 
 
 def criteria_section(result: Result) -> str:
