@@ -19,6 +19,7 @@ from benchmarks.hardware import circumstances
 from benchmarks.runner import load_rows
 from deepmixture import Rows, load, plots
 from deepmixture.estimator import LatentMixtureEstimator
+from deepmixture.poster import write_poster
 
 PICTURES = files.HERE.parent / "docs" / "images"
 SEED = 0
@@ -40,7 +41,7 @@ def draw(
     pictures = []
     if hasattr(estimator, "sample") and rows.image_shape is not None:
         pictures.append(PICTURES / f"{name}-samples.png")
-        plots.poster(pictures[-1], drawn_beside(estimator, rows, labels, name))
+        write_poster(pictures[-1], drawn_beside(estimator, rows, labels, name))
     if with_map and hasattr(estimator, "transform"):
         pictures.append(PICTURES / f"{name}-map.png")
         facts |= draw_map(pictures[-1], estimator, rows, labels)

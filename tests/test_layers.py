@@ -71,3 +71,4 @@ def test_dropout_does_nothing_after_training_or_with_no_share() -> None:
     x = torch.randn(4, 3)
     assert layers.dropout(x, 0.5, training=False) is x
     assert layers.dropout(x, 0.0, training=True) is x
+    assert not layers.dropout(x, 1.0, training=True).any()
