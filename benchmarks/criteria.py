@@ -37,8 +37,7 @@ def judge(table: str, models: Path) -> dict[str, Any]:
         model = deepmixture.load(folder)
         shape = model.image_shape_
         some = rows[np.sort(few)]
-        p = model.predict_proba(rows) ** model.temperature_  # q(y|x) itself
-        p /= p.sum(1, keepdims=True)
+        p = runner.q_y(model, model.predict_proba(rows))
         responsibilities.append(p)
         found.append(
             {

@@ -151,10 +151,15 @@ def calibration(estimator: Any, classes: np.ndarray, p: np.ndarray | None) -> di
         return {}
     found: dict[str, Any] = {"calibration": reliability(classes, p)}
     if hasattr(estimator, "temperature_"):
-        q = p**estimator.temperature_
         found["temperature"] = estimator.temperature_
-        found["calibration_of_q"] = reliability(classes, q / q.sum(1, keepdims=True))
+        found["calibration_of_q"] = reliability(classes, q_y(estimator, p))
     return found
+
+
+def q_y(estimator: Any, p: np.ndarray) -> np.ndarray:
+    """Return q(y|x) itself, (N, K), of probabilities that have the estimator's temperature."""
+    q = p**estimator.temperature_
+    return q / q.sum(1, keepdims=True)
 
 
 def reliability(classes: np.ndarray, p: np.ndarray) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Conv2d(nn.Conv2d):
 class ConvTranspose2d(nn.ConvTranspose2d):
     """Transposed convolution that keeps images channels last, whichever way its weights lie."""
 
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         weight = self.weight.to(memory_format=torch.channels_last)
         return functional.conv_transpose2d(
             x,
@@ -71,6 +71,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             stride=self.stride,
             padding=cast(tuple[int, ...], self.padding),
             output_padding=self.output_padding,
+            groups=self.groups,
+            dilation=self.dilation,
         )
 
 

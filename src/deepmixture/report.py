@@ -303,9 +303,9 @@ def _column_means(result: Result) -> tuple[np.ndarray, np.ndarray]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column of nothing but NaN
         origin = np.nan_to_num(np.nanmean(result.rows[:1000].astype(np.float64), axis=0))
-    for start in range(0, len(result.rows), pictures.CHUNK):
-        x = result.rows[start : start + pictures.CHUNK].astype(np.float64) - origin
-        member = np.eye(k)[result.labels[start : start + pictures.CHUNK]].T
+    for start, part in pictures.chunks(result.rows):
+        x = part.astype(np.float64) - origin
+        member = np.eye(k)[result.labels[start : start + len(part)]].T
         known = np.isfinite(x)
         x = np.where(known, x, 0.0)
         count += member @ known

@@ -195,9 +195,8 @@ def _restore(
     decoder: nn.Module | None,
 ) -> E:
     parameters = dict(description["parameters"])
-    # Models saved while "auto" was taken for a sequence have its letters.
-    automatic = parameters["hidden"] in ("auto", list("auto"))
-    parameters["hidden"] = "auto" if automatic else tuple(parameters["hidden"])
+    if parameters["hidden"] != "auto":
+        parameters["hidden"] = tuple(parameters["hidden"])
     estimator = kind(**parameters, encoder=encoder, decoder=decoder)
     checks.check_parameters(estimator)
     # Models saved before the number of clusters could be found have it as a parameter alone.

@@ -52,7 +52,7 @@ class Run:
     """One of several runs of the same estimator."""
 
     seed: int
-    responsibilities: NDArray[np.float64]  # (N, K)
+    log_q_y: NDArray[np.float64]  # (N, K)
     model: nvisa.NVISA
     history: list[engine.Record]
     timings: dict[str, float]
@@ -60,6 +60,11 @@ class Run:
     doubts: list[selection.Doubt]
     start: NDArray[np.float64] | None  # (N, K), the first
     space: NDArray[np.float64] | None  # (N, D), in which it was found
+
+    @property
+    def responsibilities(self) -> NDArray[np.float64]:
+        """Return q(y|x), shape (N, K)."""
+        return torch.from_numpy(self.log_q_y).softmax(1).numpy()
 
 
 @shares_docstring
@@ -199,32 +204,33 @@ callable, default="auto"
                 self._build()
                 self.history_, self.timings_ = [], {}
             space, start = self._train_once(x, few)
-            q_y = self._q_y(few)
+            log_q_y = self._log_q_y(few).double().numpy()
             doubts: list[selection.Doubt] = []
             if space is not None:
                 of_doubts = seeds.derive_seed(self.seed_, "doubts")
-                doubts = selection.doubts(space, q_y.argmax(1), of_doubts)
+                doubts = selection.doubts(space, log_q_y.argmax(1), of_doubts)
             of_model = (self.model_, self.history_, self.timings_, self.merges_)
-            runs.append(Run(self.seed_, q_y, *of_model, doubts, start, space))
+            runs.append(Run(self.seed_, log_q_y, *of_model, doubts, start, space))
             if self.interrupted_:
                 break
         self.seed_ = seed
-        agreements = selection.agreements([run.responsibilities for run in runs])
-        best = selection.choose([run.responsibilities for run in runs])
-        self.model_, self.history_ = runs[best].model, runs[best].history
-        self.timings_, self.merges_ = runs[best].timings, runs[best].merges
-        self._doubts = runs[best].doubts
-        self.n_clusters_ = runs[best].responsibilities.shape[1]
-        log_q_y = self._log_q_y(few).double().numpy()
-        self.temperature_ = calibration.temperature(log_q_y, self._witnesses(runs, runs[best]))
+        responsibilities = [run.responsibilities for run in runs]
+        agreements = selection.agreements(responsibilities)
+        best = selection.choose(responsibilities)
+        kept = runs[best]
+        self.model_, self.history_ = kept.model, kept.history
+        self.timings_, self.merges_ = kept.timings, kept.merges
+        self._doubts = kept.doubts
+        self.n_clusters_ = kept.log_q_y.shape[1]
+        self.temperature_ = calibration.temperature(kept.log_q_y, self._witnesses(runs, kept))
         self.runs_ = [
             {
                 "seed": run.seed,
-                "mutual_information": starts.mutual_information(run.responsibilities),
+                "mutual_information": starts.mutual_information(q_y),
                 "agreement": agreement,
-                "kept": number == best,
+                "kept": run is kept,
             }
-            for number, (run, agreement) in enumerate(zip(runs, agreements, strict=True))
+            for run, q_y, agreement in zip(runs, responsibilities, agreements, strict=True)
         ]
         self.disagreement_ = self._disagreement(few)
 
@@ -466,11 +472,11 @@ callable, default="auto"
 
     def _witnesses(self, runs: Sequence[Run], kept: Run) -> list[NDArray[np.float64]]:
         """Return clusterings (N, K) that err elsewhere: the starts of the runs, or another."""
-        shape = kept.responsibilities.shape
+        shape = kept.log_q_y.shape
         found = [run.start for run in runs if run.start is not None and run.start.shape == shape]
         if len(found) != 1 or kept.space is None or not isinstance(self.start, str):
             return found
-        same = found[0].argmax(1) == kept.responsibilities.argmax(1)
+        same = found[0].argmax(1) == kept.log_q_y.argmax(1)
         if same.mean() <= LEARNED_BY_HEART or self.interrupted_:
             return found
         began = time.perf_counter()
