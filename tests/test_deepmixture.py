@@ -225,12 +225,32 @@ def test_a_change_of_ones_own_is_used_and_not_saved(
         return x + 0.01 * torch.randn_like(x)
 
     estimator = make("deepmixture", consistency=change).fit(blobs)
-    assert sum(calls) == len(blobs) * (20 + 20 + 10)
+    # Two refinements, the joint evidence, and four looks at who passes from cluster to cluster.
+    assert sum(calls) == len(blobs) * (20 + 20 + 10 + 4)
     estimator.save(tmp_path / "model")
     loaded = deepmixture.load(tmp_path / "model")
     assert loaded.consistency == "auto"
     np.testing.assert_array_equal(loaded.predict(blobs), estimator.labels_)
     assert loaded.runs_ == estimator.runs_
+
+
+def test_the_latent_of_the_start_is_without_noise(
+    make: Make, blobs: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    space = deepmixture.DeepMixture._space
+
+    def twice(self: deepmixture.DeepMixture, x: torch.Tensor, latent: np.ndarray) -> np.ndarray:
+        statistics = {name: value.clone() for name, value in self.model_.named_buffers()}
+        found.append(self._evaluate(self.model_.latent, x).double().numpy())
+        np.testing.assert_array_equal(found[0], latent)
+        for name, value in self.model_.named_buffers():
+            assert value.equal(statistics[name])
+        return space(self, x, latent)
+
+    monkeypatch.setattr(deepmixture.DeepMixture, "_space", twice)
+    make("deepmixture", start="kmeans").fit(blobs)
+    assert len(found) == 1
 
 
 def test_the_random_start_maximises_the_evidence_alone(make: Make, blobs: np.ndarray) -> None:

@@ -114,13 +114,34 @@ def test_clusters_that_changes_confuse_are_joined() -> None:
         {"n_clusters": 4, "one": 0, "other": 1, "done": 1, "stability": 0.5},
         {"n_clusters": 3, "one": 0, "other": 2, "done": 0, "stability": 0.7},
     ]
-    n_clusters, merges = selection.join_confused(draws, 3, before)
+    passed = selection.passed_between(draws, 3)
+    n_clusters, merges = selection.join_confused(passed, before)
     assert n_clusters == 2
     assert [(m["n_clusters"], m["done"]) for m in merges] == [(4, 1), (3, 1), (2, 0)]
     assert [(m["one"], m["other"]) for m in merges] == [(0, 1), (0, 2), (0, 3)]
     assert [(m["one"], m["other"]) for m in merges] == [(0, 1), (0, 2), (0, 3)]
     assert merges[1]["connection"] == pytest.approx(0.5, abs=0.1)
     assert [m["stability"] for m in merges] == [0.5, 0.7, 0.0]
+
+
+def test_parts_of_groups_are_joined_until_the_number_is_reached() -> None:
+    rng = np.random.default_rng(0)
+    # Clusters 0 and 3 are one group, 1 and 4 another, 5 is small, and 2 has no row.
+    groups = [[0, 3], [1, 4], [5]]
+    sizes = [100, 60, 10]
+    draws = [
+        np.concatenate([rng.choice(g, n) for g, n in zip(groups, sizes, strict=True)])
+        for _ in range(4)
+    ]
+    passed = selection.passed_between(draws, 6)
+    np.testing.assert_array_equal(passed, passed.T)
+    belongs = selection.joined_groups(passed, 3)
+    found = {tuple(np.flatnonzero(column).tolist()) for column in belongs.T}
+    assert found == {(0, 3), (1, 4), (5,)}
+    # Of more than there are clusters with rows, the last have none.
+    many = selection.joined_groups(passed, 8)
+    np.testing.assert_array_equal(many.sum(0), [1, 1, 1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(many.sum(1), [1, 1, 0, 1, 1, 1])
 
 
 @pytest.mark.parametrize("dimension", [2, 10, 50])

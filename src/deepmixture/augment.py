@@ -1,7 +1,7 @@
 """Changes of rows that leave their cluster what it is, for the consistency of q(y|x).
 
 A change takes rows x (B, F) and their numbers in the training set (B,), and gives changed rows
-(B, F), each time anew. Which one serves a kind of data is in `cluster.deepmixture`.
+(B, F), each time anew. Which one serves a kind of data is in `cluster.refined`.
 """
 
 import math

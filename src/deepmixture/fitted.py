@@ -68,7 +68,8 @@ class FittedMixture(
         return labels
 
     def _evaluate(self, function: Callable[[Tensor], Tensor], x: Rows) -> Tensor:
-        self.model_.to(self.hardware_.device)
+        # A network that no stage has trained yet would draw dropout, and its statistics move.
+        self.model_.to(self.hardware_.device).eval()
         return engine.evaluate(function, x, self.hardware_)
 
     def _scaled(self, X: object) -> Rows:

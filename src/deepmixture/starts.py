@@ -149,6 +149,30 @@ def neighbour_graph(
     return from_responsibilities(latent, for_all_rows(latent, few, known))
 
 
+def overclustering(latent: Array, n_clusters: int, seed: int, n_init: int = 5) -> Array:
+    """Return responsibilities (N, K) of more clusters than there are groups, to be joined.
+
+    Of mixtures on an embedding of the neighbour graph, the one that tells most about the rows:
+    what cuts through a group does no harm here.
+
+    Parameters
+    ----------
+    latent : array of shape (N, D)
+    n_clusters : int
+        K.
+    seed : int
+    n_init : int, default=5
+        Mixtures that are tried.
+    """
+    latent = np.asarray(latent, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)
+    if not len(few):
+        few, places = np.arange(len(latent)), latent
+    known = most_informative(trials(places, n_clusters, rng, n_init)).responsibilities
+    return for_all_rows(latent, few, known)
+
+
 def revived(space: Array, responsibilities: Array, seed: int) -> Array:
     """Give each cluster without rows a half of the cluster that falls into two most clearly.
 

@@ -1,0 +1,271 @@
+"""Starts and refinements of q(y|x): what DeepMixture does between representation and evidence."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepmixture import augment, checks, engine, presets, schedules, seeds, selection, starts
+from deepmixture.cluster.pretrained import STARTS, Pretrained
+from deepmixture.embedding import neighbours
+from deepmixture.models import deepmixture, nvisa
+
+N_TRIALS = 20
+MOST_TRIALS = 80
+N_DIRECTIONS = 50
+N_NEIGHBOURS = 10
+N_DRAWS = 4
+MORE_CLUSTERS = "refinement of more clusters"
+FEWEST_ROWS_NORMALISED = 16  # a batch of which batch normalisation can take the moments
+PLAIN_CHANGES: Mapping[str | None, Callable[[], augment.Change]] = {
+    "mixup": augment.Mixup,
+    "dropout": augment.FeatureDropout,
+    "noise": augment.Noise,
+    None: augment.Unchanged,
+}
+
+
+class Joined(NamedTuple):
+    """Clusters that are each joined of several."""
+
+    responsibilities: NDArray[np.float64]  # (N, K) of q(y|x)
+    start: NDArray[np.float64]  # (N, K), from which it was refined
+
+
+class Refined(Pretrained):
+    """Starts of q(y|x) in a space of the rows, and refinements under changes of them."""
+
+    model_: nvisa.NVISA
+    merges_: list[selection.Merge]
+    n_clusters: int | Literal["auto"]
+    start: Any
+    start_weight: float
+    consistency: Any
+    refine_epochs: int | Literal["auto"]
+
+    # ----------------------------------------------------------------------------- the refinements
+
+    def _refine(
+        self,
+        x: Tensor,
+        rows: Tensor,
+        space: NDArray[np.float64],
+        name: str,
+        find: Callable[[], NDArray[np.float64]],
+    ) -> deepmixture.Refinement:
+        """Find a start (N, K) in the space (N, D), and train q(y|x) from it."""
+        timed = "start" if name == "refinement" else "new start"
+        began = time.perf_counter()
+        self._callback.begin(timed, 1, 1)
+        start = find()
+        given = torch.from_numpy(start).float().to(x.device)
+        epochs = self._epochs(self.refine_epochs, len(x), at_least=5, steps=800)
+        memory = 0.5 ** (5 / max(epochs, 5))  # one half a fifth of the stage
+        responsibilities = deepmixture.Responsibilities(given, self.start_weight, memory)
+        refinement = deepmixture.Refinement(self.model_, responsibilities, self._change(x, space))
+        took = time.perf_counter() - began
+        self.timings_[timed] = self.timings_.get(timed, 0.0) + took
+        self._run_stage(refinement, [x, rows], self._stage(name, epochs, refinement))
+        responsibilities.learn_confusion()
+        return refinement
+
+    def _refine_again(
+        self, x: Tensor, rows: Tensor, name: str, joined: Joined | None
+    ) -> deepmixture.Refinement:
+        """Go on from the clusters there are, in the space that q(y|x) has learned.
+
+        Those that were joined are taken as they are: in that space their parts lie apart.
+        """
+        space = self._learned_space(x)
+        if joined is not None:
+            return self._refine(x, rows, space, name, lambda: joined.responsibilities)
+        begin = self._q_y(x)
+        return self._refine(x, rows, space, name, lambda: self._find_start(space, begin))
+
+    def _join_more(
+        self,
+        refinement: deepmixture.Refinement,
+        x: Tensor,
+        rows: Tensor,
+        space: NDArray[np.float64],
+    ) -> Joined | None:
+        """Where a group may have been cut, refine more clusters and join those that are one.
+
+        A mixture would rather halve a large group than find a small one. Returns None where no
+        rows pass between the clusters when they are changed, or the joined ones tell less.
+        """
+        n_clusters, kept = self.n_clusters_, self.model_
+        more = min(2 * n_clusters, len(x) // starts.ROWS_A_CLUSTER)
+        if self.interrupted_ or not self._joins_by_changes() or more <= n_clusters:
+            return None
+        before = self._remember("passed", lambda: self._passed(refinement, x, rows))
+        if starts.strongest_connection(before) <= starts.CONNECTED:
+            return None
+        self._rebuild(more)
+        refined = self._refine(x, rows, space, MORE_CLUSTERS, lambda: self._find_more(space))
+        passed = self._remember("passed", lambda: self._passed(refined, x, rows))
+        groups = selection.joined_groups(passed, n_clusters)
+        if self.interrupted_ or not selection.cuts_less(groups.T @ passed @ groups, before):
+            self.n_clusters_, self.model_ = n_clusters, kept
+            return None
+        start = refined.responsibilities.start.cpu().double().numpy()
+        joined = Joined(self._q_y(x) @ groups, start @ groups)
+        self._rebuild(n_clusters)
+        return joined
+
+    def _stage(self, name: str, epochs: int, refinement: deepmixture.Refinement) -> engine.Stage:
+        def learn_confusion(epoch: int) -> bool:
+            # What q(y|x) says before it has learned the start is worth nothing.
+            if epoch >= max(1, epochs // 5) or refinement.responsibilities.knows:
+                refinement.responsibilities.learn_confusion()
+            return False
+
+        rate = schedules.one_cycle(self.learning_rate, warm_up=0.1)
+        batch = max(self.batch_size, FEWEST_ROWS_NORMALISED)
+        return engine.Stage(name, epochs, rate, batch, before_epoch=learn_confusion)
+
+    def _rebuild(self, n_clusters: int) -> None:
+        """Give `model_` another number of clusters, and keep all weights that fit."""
+        self.n_clusters_ = n_clusters
+        trained = self.model_.state_dict()
+        self._build()
+        fits = self.model_.state_dict()
+        kept = {name: value for name, value in trained.items() if value.shape == fits[name].shape}
+        self.model_.load_state_dict(kept, strict=False)
+        self.model_.to(self.hardware_.device)
+
+    # ----------------------------------------------------------------------------------- the start
+
+    def _space(self, x: Tensor, latent: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the coordinates (N, D) in which rows are near one another."""
+        space = presets.space_for(self.kind_, self.n_features_in_)
+        if space == "latent":
+            return latent
+        values = x.cpu().numpy()
+        if space == "directions":
+            values = values * self.scaling_.scale + self.scaling_.offset
+            values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        return starts.principal(values, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
+
+    def _learned_space(self, x: Tensor) -> NDArray[np.float64]:
+        """Return the directions of the features of q(y|x), which know the changes, (N, D)."""
+        features = self._evaluate(self.model_.features_y, x).numpy()
+        features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+        return starts.principal(features, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
+
+    def _find_start(
+        self,
+        space: NDArray[np.float64],
+        begin: NDArray[np.float64] | None = None,
+        of: str = "start",
+    ) -> NDArray[np.float64]:
+        """Return the responsibilities (N, K) of the start, or those that were given."""
+        if not isinstance(self.start, str):
+            return checks.check_responsibilities(self.start, len(space), self.n_clusters_)
+        seed = seeds.derive_seed(self.seed_, of, len(self.history_))
+        names = self._starts_tried()
+        if begin is not None:
+            begin = starts.revived(space, begin, seed)
+        # Of few rows a mixture costs little, and the right one is found more rarely.
+        trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // len(space)))
+
+        def compute() -> NDArray[np.float64]:
+            found = [
+                STARTS[name](space, self.n_clusters_, seed, trials, begin).responsibilities
+                for name in names
+            ]
+            return starts.likeliest(space, found, seed)
+
+        return self._remember(of, compute)
+
+    def _find_more(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return responsibilities (N, K) of clusters that are more than there may be groups."""
+        seed = seeds.derive_seed(self.seed_, "start", len(self.history_))
+        return self._remember(
+            "start", lambda: starts.overclustering(space, self.n_clusters_, seed)
+        )
+
+    def _starts_tried(self) -> tuple[str, ...]:
+        if self.start != "auto":
+            return (self.start,)
+        return ("graph", "gmm") if self.kind_ == "table" else ("graph",)
+
+    # ---------------------------------------------------------------------- the number of clusters
+
+    def _find_number(self, x: Tensor, rows: Tensor, space: NDArray[np.float64]) -> None:
+        """Find the number of clusters: on the graph, and where changes of rows tell, by these."""
+        seed = seeds.derive_seed(self.seed_, "number")
+        # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
+        in_latent = presets.space_for(self.kind_, self.n_features_in_) == "latent"
+        by_changes = in_latent and self._joins_by_changes()
+        connected = selection.SURELY_CONNECTED if by_changes else selection.CONNECTED_OVER_A_CUT
+        began = time.perf_counter()
+        self._callback.begin("start", 1, 1)
+        few, joined, self.merges_ = self._remember(
+            "number of clusters", lambda: selection.find_number(space, seed, connected)
+        )
+        self.timings_["start"] = time.perf_counter() - began
+        self._rebuild(joined.shape[1])
+        if by_changes:
+            refinement = self._refine(
+                x,
+                rows,
+                space,
+                "number of clusters",
+                lambda: starts.for_all_rows(space, few, joined),
+            )
+            n_clusters, self.merges_ = self._remember(
+                "joined by changes",
+                lambda: selection.join_confused(self._passed(refinement, x, rows), self.merges_),
+            )
+            self._rebuild(n_clusters)
+
+    def _joins_by_changes(self) -> bool:
+        """Whether changes of rows tell what is one cluster; steps to neighbours tell no more."""
+        affine = self.consistency == "auto" and self._image_sides() is not None
+        return affine or self.consistency == "affine" or callable(self.consistency)
+
+    def _passed(
+        self, refinement: deepmixture.Refinement, x: Tensor, rows: Tensor
+    ) -> NDArray[np.float64]:
+        """Count which clusters changed rows pass between, on at most 20,000 of them, (K, K)."""
+        generator = torch.Generator().manual_seed(seeds.derive_seed(self.seed_, "passed"))
+        some = torch.randperm(len(rows), generator=generator)[: starts.TRIAL_ROWS].to(x.device)
+        draws = [
+            self._most_probable_when_changed(refinement, x, rows[some]) for _ in range(N_DRAWS)
+        ]
+        return selection.passed_between(draws, self.n_clusters_)
+
+    def _most_probable_when_changed(
+        self, refinement: deepmixture.Refinement, x: Tensor, rows: Tensor
+    ) -> NDArray[np.int64]:
+        with torch.inference_mode():
+            labels = [
+                self.model_.log_q_y(refinement.change(x[part], part)).argmax(1)
+                for part in torch.split(rows, engine.CHUNK)
+            ]
+        return torch.cat(labels).cpu().numpy()
+
+    # ---------------------------------------------------------------------------------- the change
+
+    def _change(self, x: Tensor, space: NDArray[np.float64]) -> augment.Change:
+        chosen = self.consistency
+        shape = self._image_sides()
+        if callable(chosen):
+            return augment.Given(chosen, shape)
+        if chosen == "auto":
+            chosen = "affine" if shape else "neighbours"
+        if chosen == "affine" and shape:
+            return augment.Affine(shape)
+        if chosen == "neighbours":
+            seed = seeds.derive_seed(self.seed_, "neighbours")
+            index = torch.from_numpy(neighbours(space, N_NEIGHBOURS, seed))
+            return augment.Neighbours(x, index.to(x.device))
+        return PLAIN_CHANGES[chosen]()
+
+    def _q_y(self, x: Tensor) -> NDArray[np.float64]:
+        return self._log_q_y(x).double().softmax(1).numpy()
