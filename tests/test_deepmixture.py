@@ -13,13 +13,14 @@ from tests.killing import Killed, Killer
 from torch import Tensor, nn
 
 import deepmixture
-from deepmixture import augment, gradients
+from deepmixture import augment, gradients, selection
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Bernoulli
 from deepmixture.models.deepmixture import JointEvidence, Refinement, Responsibilities
 from deepmixture.models.nvisa import NVISA
 from deepmixture.nets import ClusterHead
 from deepmixture.priors import DiagonalMixture
+from deepmixture.progress import Silent
 
 Make = Callable[..., LatentMixtureEstimator]
 K, F = 3, 4
@@ -297,6 +298,72 @@ def test_the_number_of_groups_of_images_is_found_by_changes_too(
     assert again.merges_ == estimator.merges_
     for one, other in zip(again.model_.parameters(), estimator.model_.parameters(), strict=True):
         assert one.equal(other)
+
+
+def bars() -> np.ndarray:
+    """100 images of a level bar at any height, and 20 of an upright one."""
+    rng = np.random.default_rng(0)
+    distance = np.arange(8) - rng.uniform(1, 6, size=(120, 1))
+    level = np.exp(-(distance**2))[:, :, None].repeat(8, axis=2)
+    level[100:] = level[100:].transpose(0, 2, 1)
+    return np.clip(level + 0.05 * rng.normal(size=level.shape), 0.0, 1.0)
+
+
+def lifted(x: Tensor) -> Tensor:
+    """Move the images up or down: what was at any height is one group."""
+    return x.roll(int(torch.randint(8, ())), dims=2)
+
+
+OF_BARS = {
+    "n_clusters": 3,
+    "pretrain_epochs": 10,
+    "refine_epochs": 5,
+    "start": "kmeans",
+    "consistency": lifted,
+}
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_where_a_group_is_cut_more_clusters_are_refined_and_joined(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: bool
+) -> None:
+    monkeypatch.setattr(selection, "cuts_less", lambda passed, before: joined)
+    images = bars()
+    estimator = make("deepmixture", **OF_BARS).fit(images)
+    stages = list(dict.fromkeys(str(record["stage"]) for record in estimator.history_))
+    assert stages[1:4] == ["refinement", "refinement of more clusters", "refinement 2"]
+    assert estimator.predict_proba(images).shape == (120, 3)
+    assert joined == any("more clusters were refined" in what for what in estimator.decisions_)
+    # After 40 steps of the representation, and 20 of each refinement.
+    for number, steps in enumerate((70, 90)):
+        folder = tmp_path / str(number)
+        with pytest.raises(Killed):
+            make("deepmixture", **OF_BARS).fit(
+                images, callback=Killer(steps), resume_from=folder, checkpoint_every=0
+            )
+        again = make("deepmixture", **OF_BARS).fit(images, resume_from=folder)
+        assert again.temperature_ == estimator.temperature_
+        for one, other in zip(
+            again.model_.parameters(), estimator.model_.parameters(), strict=True
+        ):
+            assert one.equal(other)
+
+
+def test_a_fit_stopped_among_more_clusters_has_the_number_asked_for(make: Make) -> None:
+    class Stop(Silent):
+        stage = ""
+
+        def begin(self, stage: str, epochs: int, steps: int, done: int = 0) -> None:
+            self.stage = stage
+
+        def step(self) -> bool:
+            return self.stage == "refinement of more clusters"
+
+    images = bars()
+    estimator = make("deepmixture", **OF_BARS).fit(images, callback=Stop())
+    assert estimator.interrupted_
+    assert estimator.n_clusters_ == 3
+    assert estimator.predict_proba(images).shape == (120, 3)
 
 
 def test_a_group_a_hundredth_the_size_of_the_other_is_kept(make: Make) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics import mutual_info_score, normalized_mutual_info_score
 
 from deepmixture import selection, starts
 
@@ -158,3 +158,26 @@ def test_clusters_that_may_be_one_or_two_are_told(dimension):
     (doubt,) = selection.doubts(rows, cut, 0)
     assert doubt.clusters == (2, 3)
     assert "Clusters 2 and 3 run into one another" in str(doubt)
+
+
+def test_what_clusters_tell_of_changed_rows() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 900, p=[0.6, 0.3, 0.1])
+    draws = [np.where(rng.random(900) < 0.2, rng.integers(0, 3, 900), labels) for _ in range(2)]
+    passed = selection.passed_between(draws, 3)
+    pairs = np.concatenate(draws), np.concatenate(draws[::-1])
+    assert selection.told_by_changes(passed) == pytest.approx(mutual_info_score(*pairs))
+    never = selection.passed_between([labels, labels], 3)
+    assert selection.told_by_changes(never) == pytest.approx(mutual_info_score(labels, labels))
+    anyhow = selection.passed_between([rng.integers(0, 3, 10**5) for _ in range(2)], 3)
+    assert selection.told_by_changes(anyhow) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_clusters_that_cut_less_and_tell_as_much_are_better() -> None:
+    halves = np.array([[450.0, 150.0, 0.0], [150.0, 450.0, 0.0], [0.0, 0.0, 600.0]])
+    whole = np.array([[600.0, 10.0, 0.0], [10.0, 600.0, 0.0], [0.0, 0.0, 600.0]])
+    assert selection.cuts_less(whole, halves)
+    assert not selection.cuts_less(halves, whole)
+    # Of one group and hardly anything else: nothing is cut, and nothing told.
+    lumped = np.diag([1798.0, 1.0, 1.0])
+    assert not selection.cuts_less(lumped, halves)

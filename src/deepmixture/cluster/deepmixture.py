@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -34,6 +34,14 @@ JUDGED_ROWS = 2000
 LEARNED_BY_HEART = 0.99  # a start of which q(y|x) has more rows is no witness of how sure it is
 
 
+class Beginning(NamedTuple):
+    """How the clusters of a run were found, if they had a start."""
+
+    space: NDArray[np.float64] | None = None  # (N, D)
+    start: NDArray[np.float64] | None = None  # (N, K), the first
+    joined: bool = False  # of more clusters
+
+
 @dataclass(frozen=True)
 class Run:
     """One of several runs of the same estimator."""
@@ -45,8 +53,7 @@ class Run:
     timings: dict[str, float]
     merges: list[selection.Merge]
     doubts: list[selection.Doubt]
-    start: NDArray[np.float64] | None  # (N, K), the first
-    space: NDArray[np.float64] | None  # (N, D), in which it was found
+    beginning: Beginning
 
     @property
     def responsibilities(self) -> NDArray[np.float64]:
@@ -190,14 +197,14 @@ callable, default="auto"
                 seeds.seed_noise(seeds.derive_seed(self.seed_, "weights"), x.device)
                 self._build()
                 self.history_, self.timings_ = [], {}
-            space, start = self._train_once(x, few)
+            beginning = self._train_once(x, few)
             log_q_y = self._log_q_y(few).double().numpy()
             doubts: list[selection.Doubt] = []
-            if space is not None:
+            if beginning.space is not None:
                 of_doubts = seeds.derive_seed(self.seed_, "doubts")
-                doubts = selection.doubts(space, log_q_y.argmax(1), of_doubts)
+                doubts = selection.doubts(beginning.space, log_q_y.argmax(1), of_doubts)
             of_model = (self.model_, self.history_, self.timings_, self.merges_)
-            runs.append(Run(self.seed_, log_q_y, *of_model, doubts, start, space))
+            runs.append(Run(self.seed_, log_q_y, *of_model, doubts, beginning))
             if self.interrupted_:
                 break
         self.seed_ = seed
@@ -207,7 +214,7 @@ callable, default="auto"
         kept = runs[best]
         self.model_, self.history_ = kept.model, kept.history
         self.timings_, self.merges_ = kept.timings, kept.merges
-        self._doubts = kept.doubts
+        self._doubts, self._joined = kept.doubts, kept.beginning.joined
         self.n_clusters_ = kept.log_q_y.shape[1]
         self.temperature_ = calibration.temperature(kept.log_q_y, self._witnesses(runs, kept))
         self.runs_ = [
@@ -244,17 +251,12 @@ callable, default="auto"
 
     # ------------------------------------------------------------------------------ the stages
 
-    def _train_once(
-        self, x: Rows, few: Tensor
-    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-        """Train `model_` through all stages; from the start on, on `few` of the rows.
-
-        Returns the space (N, D) of the first start and the start itself (N, K), if there is one.
-        """
+    def _train_once(self, x: Rows, few: Tensor) -> Beginning:
+        """Train `model_` through all stages; from the start on, on `few` of the rows."""
         self.model_.to(x.device)
         if isinstance(self.start, str) and self.start == "random":
             self._train_from_nothing(x)
-            return None, None
+            return Beginning()
         self._pretrain(x, few, "autoencoder")
         latent = self._evaluate(self.model_.latent, few).double().numpy()
         rows = torch.arange(len(few), device=x.device)
@@ -265,8 +267,7 @@ callable, default="auto"
         start = refinement.responsibilities.start.cpu().double().numpy()
         n_rounds = self.n_rounds if isinstance(self.start, str) else 1
         joined = self._join_more(refinement, few, rows, space) if n_rounds > 1 else None
-        if joined is not None:
-            start = joined.start
+        beginning = Beginning(space, start if joined is None else joined.start, joined is not None)
         for again in range(1, n_rounds):
             refinement = self._refine_again(few, rows, f"refinement {again + 1}", joined)
             joined = None
@@ -275,7 +276,7 @@ callable, default="auto"
         epochs = self._epochs(self.epochs, len(few), at_least=4, steps=800)
         evidence = deepmixture.JointEvidence(refinement)
         self._run_stage(evidence, [few, rows], self._stage("joint evidence", epochs, refinement))
-        return space, start
+        return beginning
 
     def _train_from_nothing(self, x: Rows) -> None:
         """Maximise the evidence from the first weights on: the random start."""
@@ -301,15 +302,16 @@ callable, default="auto"
     def _witnesses(self, runs: Sequence[Run], kept: Run) -> list[NDArray[np.float64]]:
         """Return clusterings (N, K) that err elsewhere: the starts of the runs, or another."""
         shape = kept.log_q_y.shape
-        found = [run.start for run in runs if run.start is not None and run.start.shape == shape]
-        if len(found) != 1 or kept.space is None or not isinstance(self.start, str):
+        first = [run.beginning.start for run in runs]
+        found = [start for start in first if start is not None and start.shape == shape]
+        if len(found) != 1 or kept.beginning.space is None or not isinstance(self.start, str):
             return found
         same = found[0].argmax(1) == kept.log_q_y.argmax(1)
         if same.mean() <= LEARNED_BY_HEART or self.interrupted_:
             return found
         began = time.perf_counter()
         self._callback.begin("calibration", 1, 1)
-        found = [self._find_start(kept.space, of="witness")]
+        found = [self._find_start(kept.beginning.space, of="witness")]
         self.timings_["calibration"] = time.perf_counter() - began
         return found
 
@@ -327,6 +329,11 @@ callable, default="auto"
         if self.merges_:
             first = self.merges_[0]["n_clusters"]
             number = [f"{self.n_clusters_} clusters were found by joining {first} on the graph."]
+        if self._joined:
+            number.append(
+                "A first mixture cut groups in two. So more clusters were refined, and those "
+                "joined between which rows pass when they are changed."
+            )
         share = f"{100 * self.disagreement_:.1f}%"
         return [
             *super()._describe(rows, why),
@@ -348,4 +355,4 @@ callable, default="auto"
             for doubt in self._doubts
         ]
         self.decisions_ += [str(doubt) for doubt in renumbered]
-        del self._doubts
+        del self._doubts, self._joined
