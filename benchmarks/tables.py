@@ -492,6 +492,31 @@ def floor_section(result: Result) -> str:
     )
 
 
+def compiled_section(result: Result) -> str:
+    """Return what the compiler of PyTorch makes of steps."""
+    rows = [
+        f"| {step['model']} | {step['stage']} | {step['milliseconds_eager']:.1f} "
+        f"| {step['milliseconds_compiled']:.1f} | {step['over_eager']:.2f} "
+        f"| {step['seconds_to_compile']:.0f} |"
+        for step in result["steps"]
+    ]
+    return "\n".join(
+        [
+            "## Steps that are compiled",
+            "",
+            f"Command: `{result['command']}`. Forward and backward pass at a batch of "
+            f"{result['steps'][0]['batch_size']}, as PyTorch runs them and by `torch.compile`; "
+            "medians of steps that took turns. Fits on a CPU do not compile their steps.",
+            "",
+            "| model | stage | ms a step | ms compiled | ratio | s to compile |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+            circumstances([result]),
+        ]
+    )
+
+
 def kills_section(result: Result) -> str:
     """Return what became of the fits that were killed."""
     return "\n".join(
@@ -606,6 +631,7 @@ MEASUREMENTS: dict[str, Callable[[Result], str]] = {
     "criteria": criteria_section,
     "peers": peers_section,
     "floor": floor_section,
+    "compiled": compiled_section,
     "streaming": streaming_section,
     "kills": kills_section,
 }
