@@ -61,15 +61,16 @@ class Affine(nn.Module):
             images = self.to_images(x)
             down, across = (centres(side, x.device) for side in images.shape[2:])
             down = down[:, None]  # (H, 1), and across (W,)
-            grid = torch.stack(
-                [
-                    cos * wide * across + ((slope - sin * high) * down + draw(self.shift)),
-                    sin * wide * across + (cos * high * down + draw(self.shift)),
-                ],
-                -1,
-            )  # (B, H, W, 2)
+            # Each coordinate in a plane of its own: side by side they take five times as long.
+            grid = torch.empty(2, len(x), len(down), len(across), device=x.device)
+            parts = (
+                (cos * wide * across, (slope - sin * high) * down + draw(self.shift)),
+                (sin * wide * across, cos * high * down + draw(self.shift)),
+            )
+            for coordinate, (by_column, by_row) in zip(grid, parts, strict=True):
+                torch.add(by_column, by_row, out=coordinate)
             changed = functional.grid_sample(
-                images, grid, padding_mode="border", align_corners=False
+                images, grid.permute(1, 2, 3, 0), padding_mode="border", align_corners=False
             )
         flat: Tensor = self.to_rows(changed)
         return flat

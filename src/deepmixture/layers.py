@@ -102,6 +102,6 @@ def dropout(x: Tensor, share: float, training: bool) -> Tensor:
         n = math.prod(shape)
         bits = torch.empty((n + 3) // 4, dtype=torch.int64, device=x.device)
         drawn = bits.random_(-(2**63), None).view(torch.int16)[:n].view(shape)
-        return drawn >= cut - 2**15
+        return torch.ge(drawn, cut - 2**15, out=torch.empty_like(drawn, dtype=x.dtype))
 
-    return x * per_row(draw, len(x)).to(x.dtype).mul_(1.0 / (1.0 - cut / 2**16))
+    return x * per_row(draw, len(x)).mul_(1.0 / (1.0 - cut / 2**16))
