@@ -66,6 +66,7 @@ def main() -> None:
     arguments = parser.parse_args()
     set_threads(arguments.threads)
     torch._inductor.config.fallback_random = True
+    torch._inductor.config.force_disable_caches = True  # a first fit has none
     source = Path(os.environ["DEEPMIXTURE_DATA"]) / "mnist.npz"
     rows = open_rows(source, key="x_train").values[: arguments.rows].reshape(-1, 28, 28)
     found = []
