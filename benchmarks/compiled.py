@@ -20,7 +20,7 @@ from benchmarks import files, floor
 from benchmarks.hardware import circumstances, set_threads
 from deepmixture import open_rows
 
-MODELS = ("vade", "nvisa", "gmvae", "deepmixture")
+MODELS = ("vade", "deepmixture")
 
 
 def compare(arguments: tuple[Any, ...], n_steps: int) -> dict[str, Any]:
