@@ -9,6 +9,7 @@ matter of rows, such as a start or a file, is that of the first process, which t
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -193,6 +194,7 @@ def _launch(devices: int, device: str) -> Processes:
         # Ctrl-C goes to all processes of a terminal; the first one stops, and tells the others.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    atexit.register(_part)
     kind = "auto" if device == "auto" else torch.device(device).type
     strategy = DDPStrategy(timeout=LONGEST_WAIT)
     fabric = Fabric(accelerator=kind, devices=devices, strategy=strategy)
@@ -226,6 +228,18 @@ def _meet(kind: str) -> None:
     page = PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     backend = "nccl" if kind == "cuda" else "gloo"
     init_process_group(backend, store=page, rank=rank, world_size=size, timeout=LONGEST_WAIT)
+
+
+def _part() -> None:
+    """Close the connections while there is an interpreter yet.
+
+    Threads of the backend may hold the last tensors; one that meets the interpreter's end aborts
+    the program, whatever it has done.
+    """
+    from torch.distributed import destroy_process_group, is_initialized
+
+    if is_initialized():
+        destroy_process_group()
 
 
 def _start_others(devices: int) -> None:
