@@ -7,18 +7,15 @@ compiled step is done. Compiled steps draw the same noise.
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import files, floor
 from benchmarks.hardware import circumstances, set_threads
-from deepmixture import open_rows
 
 MODELS = ("vade", "deepmixture")
 
@@ -27,7 +24,7 @@ def compare(arguments: tuple[Any, ...], n_steps: int) -> dict[str, Any]:
     """Return what a step of a stage takes both ways."""
     model, tensors, stage, hardware = arguments[:4]
     model.requires_grad_(True).train()
-    knobs = {name: torch.tensor(schedule(0.5)) for name, schedule in stage.knobs.items()}
+    knobs = floor.halfway(stage)
     compiled = torch.compile(model, dynamic=False)
     generator = torch.Generator().manual_seed(0)
 
@@ -67,8 +64,7 @@ def main() -> None:
     set_threads(arguments.threads)
     torch._inductor.config.fallback_random = True
     torch._inductor.config.force_disable_caches = True  # a first fit has none
-    source = Path(os.environ["DEEPMIXTURE_DATA"]) / "mnist.npz"
-    rows = open_rows(source, key="x_train").values[: arguments.rows].reshape(-1, 28, 28)
+    rows = floor.images(arguments.rows)
     found = []
     for name in arguments.only:
         for stage in floor.stages(name, rows, arguments.batch_size):

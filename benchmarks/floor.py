@@ -103,6 +103,17 @@ def bandwidth() -> float:
     return 8 * len(source) / timed(lambda: target.copy_(source), 0.5)
 
 
+def images(n_rows: int) -> np.ndarray:
+    """Return the first images of MNIST, (n_rows, 28, 28)."""
+    source = Path(os.environ["DEEPMIXTURE_DATA"]) / "mnist.npz"
+    return open_rows(source, key="x_train").values[:n_rows].reshape(-1, 28, 28)
+
+
+def halfway(stage: engine.Stage) -> dict[str, Tensor]:
+    """Return the knobs of a stage in the middle of it."""
+    return {name: torch.tensor(schedule(0.5)) for name, schedule in stage.knobs.items()}
+
+
 def stages(name: str, rows: np.ndarray, batch_size: int) -> list[tuple[Any, ...]]:
     """Fit a model for an epoch a stage; return what each stage was trained with."""
     seen: list[tuple[Any, ...]] = []
@@ -162,7 +173,7 @@ def measure(arguments: tuple[Any, ...], bytes_a_second: float) -> dict[str, Any]
         )
         engine.train(model, tensors, once, hardware, seed, moments)
     step = statistics.median(b - a for a, b in itertools.pairwise(moments.moments))
-    knobs = {name: torch.tensor(schedule(0.5)) for name, schedule in stage.knobs.items()}
+    knobs = halfway(stage)
     batch = [tensor[: stage.batch_size] for tensor in tensors]
     products, adam = floor(model, batch, knobs, hardware, bytes_a_second)
     return {
@@ -184,8 +195,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(MODELS))
     arguments = parser.parse_args()
     set_threads(arguments.threads)
-    source = Path(os.environ["DEEPMIXTURE_DATA"]) / "mnist.npz"
-    rows = open_rows(source, key="x_train").values[: arguments.rows].reshape(-1, 28, 28)
+    rows = images(arguments.rows)
     rate = bandwidth()
     found = []
     for name in arguments.only:

@@ -467,12 +467,15 @@ def others_section() -> str:
 
 def floor_section(result: Result) -> str:
     """Return what steps take over what they must."""
-    rows = [
-        f"| {step['model']} | {step['stage']} | {step['batch_size']} "
-        f"| {step['milliseconds_a_step']:.1f} | {step['milliseconds_of_products']:.1f} "
-        f"| {step['milliseconds_of_adam']:.1f} | {step['over_the_floor']:.2f} |"
-        for step in result["steps"]
-    ]
+    columns = {
+        "model": "{model}",
+        "stage": "{stage}",
+        "batch": "{batch_size}",
+        "ms a step": "{milliseconds_a_step:.1f}",
+        "products, ms": "{milliseconds_of_products:.1f}",
+        "Adam, ms": "{milliseconds_of_adam:.1f}",
+        "over the floor": "{over_the_floor:.2f}",
+    }
     return "\n".join(
         [
             "## A step over its floor",
@@ -483,9 +486,7 @@ def floor_section(result: Result) -> str:
             f"({result['gigabytes_a_second']:.0f} GB/s). Steps on MNIST with the papers' network, "
             "medians.",
             "",
-            "| model | stage | batch | ms a step | products, ms | Adam, ms | over the floor |",
-            "|---|---|---|---|---|---|---|",
-            *rows,
+            *steps_table(result, columns),
             "",
             circumstances([result]),
         ]
@@ -494,12 +495,14 @@ def floor_section(result: Result) -> str:
 
 def compiled_section(result: Result) -> str:
     """Return what the compiler of PyTorch makes of steps."""
-    rows = [
-        f"| {step['model']} | {step['stage']} | {step['milliseconds_eager']:.1f} "
-        f"| {step['milliseconds_compiled']:.1f} | {step['over_eager']:.2f} "
-        f"| {step['seconds_to_compile']:.0f} |"
-        for step in result["steps"]
-    ]
+    columns = {
+        "model": "{model}",
+        "stage": "{stage}",
+        "ms a step": "{milliseconds_eager:.1f}",
+        "ms compiled": "{milliseconds_compiled:.1f}",
+        "ratio": "{over_eager:.2f}",
+        "s to compile": "{seconds_to_compile:.0f}",
+    }
     return "\n".join(
         [
             "## Steps that are compiled",
@@ -508,12 +511,18 @@ def compiled_section(result: Result) -> str:
             f"{result['steps'][0]['batch_size']}, as PyTorch runs them and by `torch.compile`; "
             "medians of steps that took turns. Fits on a CPU do not compile their steps.",
             "",
-            "| model | stage | ms a step | ms compiled | ratio | s to compile |",
-            "|---|---|---|---|---|---|",
-            *rows,
+            *steps_table(result, columns),
             "",
             circumstances([result]),
         ]
+    )
+
+
+def steps_table(result: Result, columns: Mapping[str, str]) -> list[str]:
+    """Return a line a step that was measured; of each column the format of its cells."""
+    cells = columns.values()
+    return table(
+        list(columns), [[cell.format(**step) for cell in cells] for step in result["steps"]]
     )
 
 

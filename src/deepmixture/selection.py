@@ -95,9 +95,7 @@ def find_number(
     """
     rng = np.random.default_rng(seed)
     most = int(np.clip(len(space) // starts.ROWS_A_CLUSTER, 1, starts.MOST_CLUSTERS))
-    few, places = starts.manifold(space, most, min(10, space.shape[1]), seed, rng)
-    if not len(few):
-        few, places = np.arange(len(space)), space
+    few, places = starts.manifold_or_latent(space, most, seed, rng)
     mixture = starts.most_informative(starts.trials(places, most, rng, 1)).mixture
     parts = mixture.predict_proba(places)
     parts = parts[:, np.bincount(parts.argmax(1), minlength=most) > 0]
@@ -183,14 +181,10 @@ def joined_groups(passed: NDArray[np.float64], n_left: int) -> NDArray[np.float6
         1 where a cluster belongs to a group.
     """
     alive = np.flatnonzero(passed.sum(1))
-    groups = [[k] for k in alive]
-    for join in starts.joins(passed[np.ix_(alive, alive)]):
-        if len(groups) <= n_left:
-            break
-        groups[join.one] += groups.pop(join.other)
+    joins = starts.joins(passed[np.ix_(alive, alive)])
     belongs = np.zeros((len(passed), n_left))
-    for number, group in enumerate(groups):
-        belongs[group, number] = 1.0
+    for number, group in enumerate(starts.groups_left(joins, len(alive), n_left)):
+        belongs[alive[group], number] = 1.0
     return belongs
 
 

@@ -5,7 +5,7 @@ No start ever sees a label.
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -166,9 +166,7 @@ def overclustering(latent: Array, n_clusters: int, seed: int, n_init: int = 5) -
     """
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
-    few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)
-    if not len(few):
-        few, places = np.arange(len(latent)), latent
+    few, places = manifold_or_latent(latent, n_clusters, seed, rng)
     known = most_informative(trials(places, n_clusters, rng, n_init)).responsibilities
     return for_all_rows(latent, few, known)
 
@@ -287,6 +285,14 @@ def manifold(
     return few, umap(latent[few], width, seed, n_neighbors=n_neighbors, min_dist=0.0)
 
 
+def manifold_or_latent(
+    latent: Array, n_clusters: int, seed: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], Array]:
+    """Return `manifold`, or all rows where they lie where there is no graph to speak of."""
+    few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)
+    return (few, places) if len(few) else (np.arange(len(latent)), latent)
+
+
 class Trial(NamedTuple):
     """A mixture that was tried."""
 
@@ -397,11 +403,7 @@ def joined(
     """
     many = max(n_clusters, min(MOST_CLUSTERS, len(np.unique(rows, axis=0)) // ROWS_A_CLUSTER))
     parts = np.eye(many)[many_clusters(rows, many, rng)]
-    groups = [[k] for k in range(many)]
-    for join in joins(shared_neighbours(parts, near)):
-        if len(groups) == n_clusters:
-            break
-        groups[join.one] += groups.pop(join.other)
+    groups = groups_left(joins(shared_neighbours(parts, near)), many, n_clusters)
     return np.stack([parts[:, group].sum(1) for group in groups], axis=1)
 
 
@@ -453,6 +455,16 @@ def joins(shared: Array, rows: Array | None = None, dimension: float = math.inf)
         shared = np.delete(np.delete(shared, other, 0), other, 1)
         rows[one] += rows[other]
         rows = np.delete(rows, other)
+
+
+def groups_left(joins: Iterable[Join], n_clusters: int, n_left: int) -> list[list[int]]:
+    """Return which of `n_clusters` clusters are one when at most `n_left` are left."""
+    groups = [[k] for k in range(n_clusters)]
+    for join in joins:
+        if len(groups) <= n_left:
+            break
+        groups[join.one] += groups.pop(join.other)
+    return groups
 
 
 def shared_neighbours(responsibilities: Array, near: NDArray[np.int64]) -> Array:

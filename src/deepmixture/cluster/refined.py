@@ -234,10 +234,9 @@ class Refined(Pretrained):
     ) -> NDArray[np.float64]:
         """Count which clusters changed rows pass between, on at most 20,000 of them, (K, K)."""
         generator = torch.Generator().manual_seed(seeds.derive_seed(self.seed_, "passed"))
-        some = torch.randperm(len(rows), generator=generator)[: starts.TRIAL_ROWS].to(x.device)
-        draws = [
-            self._most_probable_when_changed(refinement, x, rows[some]) for _ in range(N_DRAWS)
-        ]
+        chosen = torch.randperm(len(rows), generator=generator)[: starts.TRIAL_ROWS]
+        some = rows[chosen.to(x.device)]
+        draws = [self._most_probable_when_changed(refinement, x, some) for _ in range(N_DRAWS)]
         return selection.passed_between(draws, self.n_clusters_)
 
     def _most_probable_when_changed(
