@@ -29,29 +29,30 @@ MOST_TEXTS = 800
 WORD = r"[A-Za-z]{3,}"
 
 
-def components(n_components: int = 128) -> tuple[np.ndarray, np.ndarray]:
-    """Return the principal components of the weighted word counts, (N, D), and the libraries."""
+Texts = tuple[list[str], np.ndarray]
+
+
+def components(texts: Texts, n_components: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """Return the principal components of the weighted word counts, (N, D), and the classes."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    texts, libraries = documentation()
     weigh = TfidfVectorizer(
         max_features=20_000, stop_words="english", sublinear_tf=True, token_pattern=WORD
     )
     embed = TruncatedSVD(n_components, random_state=0)
-    return embed.fit_transform(weigh.fit_transform(texts)).astype(np.float32), libraries
+    return embed.fit_transform(weigh.fit_transform(texts[0])).astype(np.float32), texts[1]
 
 
-def word_counts(n_words: int = 2000) -> tuple[np.ndarray, np.ndarray]:
-    """Return how often each text has the most frequent words, (N, F), and the libraries."""
+def word_counts(texts: Texts, n_words: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each text has the most frequent words, (N, F), and the classes."""
     from sklearn.feature_extraction.text import CountVectorizer
 
-    texts, libraries = documentation()
     count = CountVectorizer(max_features=n_words, stop_words="english", token_pattern=WORD)
-    return count.fit_transform(texts).toarray().astype(np.int32), libraries
+    return count.fit_transform(texts[0]).toarray().astype(np.int32), texts[1]
 
 
-def documentation() -> tuple[list[str], np.ndarray]:
+def documentation() -> Texts:
     """Return the texts and the number of the library of each."""
     texts: list[str] = []
     libraries: list[int] = []

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score, normalized_mutual_info_score
 
-from deepmixture import selection, starts
+from deepmixture import selection
+from deepmixture.connections import information, joins
 
 
 def sure(labels: np.ndarray, n_clusters: int = 4) -> np.ndarray:
@@ -91,7 +92,7 @@ def test_parts_of_the_rows_agree_on_the_right_number() -> None:
 
 def test_the_strongest_connection_is_merged_first() -> None:
     shared = np.array([[90.0, 1.0, 9.0], [1.0, 50.0, 0.0], [9.0, 0.0, 20.0]])
-    merges, groups = selection.merge_tree(starts.joins(shared), 3, connected=0.1)
+    merges, groups = selection.merge_tree(joins(shared), 3, connected=0.1)
     assert [(merge["one"], merge["other"]) for merge in merges] == [(0, 2), (0, 1)]
     assert merges[0]["connection"] == pytest.approx(9 / 29)
     assert merges[1]["connection"] == pytest.approx(1 / 51)
@@ -101,9 +102,9 @@ def test_the_strongest_connection_is_merged_first() -> None:
 def test_a_connection_is_over_that_of_a_flat_cut() -> None:
     shared = np.array([[960.0, 40.0], [40.0, 1960.0]])
     rows = np.array([100.0, 200.0])
-    join = next(starts.joins(shared, rows, dimension=2.0))
+    join = next(joins(shared, rows, dimension=2.0))
     assert join.connection == pytest.approx(0.04 / (10 / 100) ** 0.5)
-    assert next(starts.joins(shared)).connection == pytest.approx(0.04)
+    assert next(joins(shared)).connection == pytest.approx(0.04)
 
 
 def test_clusters_that_changes_confuse_are_joined() -> None:
@@ -166,11 +167,11 @@ def test_what_clusters_tell_of_changed_rows() -> None:
     draws = [np.where(rng.random(900) < 0.2, rng.integers(0, 3, 900), labels) for _ in range(2)]
     passed = selection.passed_between(draws, 3)
     pairs = np.concatenate(draws), np.concatenate(draws[::-1])
-    assert selection.told_by_changes(passed) == pytest.approx(mutual_info_score(*pairs))
+    assert information(passed) == pytest.approx(mutual_info_score(*pairs))
     never = selection.passed_between([labels, labels], 3)
-    assert selection.told_by_changes(never) == pytest.approx(mutual_info_score(labels, labels))
+    assert information(never) == pytest.approx(mutual_info_score(labels, labels))
     anyhow = selection.passed_between([rng.integers(0, 3, 10**5) for _ in range(2)], 3)
-    assert selection.told_by_changes(anyhow) == pytest.approx(0.0, abs=1e-3)
+    assert information(anyhow) == pytest.approx(0.0, abs=1e-3)
 
 
 def test_clusters_that_cut_less_and_tell_as_much_are_better() -> None:

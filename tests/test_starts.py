@@ -6,9 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
 
 from deepmixture import embedding, starts
+from deepmixture.connections import shared_neighbours, strongest_connection
 from deepmixture.starts import Start
 
 Array = NDArray[np.float64]
@@ -166,9 +168,9 @@ def test_mutual_information() -> None:
 def test_shared_neighbours_are_counted_both_ways() -> None:
     labels = np.eye(3)[[0, 0, 1, 1, 2]]
     near = np.array([[1], [0], [3], [2], [1]])
-    shared = starts.shared_neighbours(labels, near)
+    shared = shared_neighbours(labels, near)
     np.testing.assert_allclose(shared, [[2.0, 0.0, 0.5], [0.0, 2.0, 0.0], [0.5, 0.0, 0.0]])
-    assert starts.strongest_connection(shared) == pytest.approx(1.0)  # of the lone third
+    assert strongest_connection(shared) == pytest.approx(1.0)  # of the lone third
 
 
 @pytest.mark.parametrize("find", [starts.gaussian_mixture, starts.neighbour_graph])
@@ -200,33 +202,69 @@ def test_few_rows_are_embedded_more_than_once(monkeypatch: pytest.MonkeyPatch) -
     assert all(len(set(found[k::3])) == 1 for k in range(3))
 
 
+def likeliest(rows: Array, *labels: NDArray[np.int64]) -> int:
+    near = embedding.neighbours(rows, 10, seed=0)
+    return starts.likeliest(rows, [np.eye(2)[found] for found in labels], near)
+
+
 def test_the_likelier_of_two_clusterings_is_taken() -> None:
-    """Two long normals side by side: cut lengthwise they are likelier than cut across."""
+    """Two long normals that touch: cut lengthwise they are likelier than cut across."""
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(400, 2)) * (5.0, 0.5)
-    rows[:200, 1] += 4.0
-    right, wrong = np.eye(2)[np.repeat([0, 1], 200)], np.eye(2)[(rows[:, 0] > 0).astype(int)]
-    assert starts.likeliest(rows, [wrong, right], seed=0) is right
-    assert starts.likeliest(rows, [right, wrong], seed=0) is right
-    assert starts.likeliest(rows, [wrong], seed=0) is wrong
+    rows = rng.normal(size=(400, 2)) * (2.0, 0.5)
+    rows[:200, 1] += 2.0
+    right, wrong = np.repeat([0, 1], 200), (rows[:, 0] > 0).astype(int)
+    assert likeliest(rows, wrong, right) == 1
+    assert likeliest(rows, right, wrong) == 0
+    assert likeliest(rows, wrong) == 0
+
+
+def test_groups_of_one_centre_are_told_apart_by_their_spread() -> None:
+    """Neighbours know nothing of them, and as little of two halves of one."""
+    rng = np.random.default_rng(0)
+    wide = np.repeat([0, 1], 300)
+    rows = rng.normal(size=(600, 10)) * np.where(wide, 2.0, 1.0)[:, None]
+    halves = (rows[:, 0] > 0).astype(int)
+    assert likeliest(rows, halves, wide) == 1
+
+
+def test_what_neighbours_know_counts_for_more_than_the_density() -> None:
+    """Two groups lie apart; in a third column half the rows of both are all but alike."""
+    rng = np.random.default_rng(0)
+    group, alike = np.repeat([0, 1], 200), np.arange(400) % 2
+    rows = rng.normal(size=(400, 3))
+    rows[:, 0] += 6.0 * group
+    rows[:, 1:] *= np.where(alike, 0.02, 1.0)[:, None]
+    densities = [starts._mean_log_density(rows, labels) for labels in (alike, group)]
+    assert densities[0] > densities[1]
+    assert likeliest(rows, alike, group) == 1
 
 
 def test_a_cluster_of_one_row_is_judged_too() -> None:
     rows = np.random.default_rng(0).normal(size=(50, 3))
-    alone = np.eye(2)[(np.arange(50) == 7).astype(int)]
-    halves = np.eye(2)[np.arange(50) % 2]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        starts.likeliest(rows, [alone, halves], seed=0)
+        likeliest(rows, (np.arange(50) == 7).astype(int), (np.arange(50) == 9).astype(int))
 
 
 def test_a_constant_column_makes_no_cluster_infinitely_likely() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(300, 3))
     rows[:, 2] = rows[:, 2] > 1.5
-    found = [np.eye(2)[rng.integers(0, 2, 300)], np.eye(2)[rows[:, 2].astype(int)]]
     with np.errstate(all="raise"):
-        assert starts.likeliest(rows, found, seed=0) is found[1]
+        assert likeliest(rows, rng.integers(0, 2, 300), rows[:, 2].astype(int)) == 1
+
+
+@pytest.mark.parametrize("go_on", [False, True])
+def test_a_table_starts_from_the_graph_or_from_a_mixture(go_on: bool) -> None:
+    """Two moons are two on the graph alone, two spreads are two normals alone."""
+    rng = np.random.default_rng(0)
+    moons, labels = make_moons(600, noise=0.05, random_state=0)
+    spreads = rng.normal(size=(600, 20)) * np.where(labels, 2.0, 1.0)[:, None]
+    for rows in (moons, spreads):
+        begin = np.eye(2)[labels] if go_on else None
+        start = starts.graph_or_mixture(rows, 2, seed=0, n_init=4, begin=begin)
+        found = start.responsibilities.argmax(1)
+        assert adjusted_rand_score(labels, found) > 0.8
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 5])

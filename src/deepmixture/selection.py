@@ -13,6 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepmixture import starts
+from deepmixture.connections import (
+    CONNECTED,
+    N_NEAR,
+    Join,
+    groups_left,
+    information,
+    joins,
+    over_a_cut,
+    shared_neighbours,
+    strongest_connection,
+)
 from deepmixture.embedding import intrinsic_dimension, neighbours
 
 Responsibilities = NDArray[np.float64]
@@ -24,7 +35,7 @@ one normal cluster stand at 0.07 and above in 2 to 50 dimensions, distant cluste
 SURELY_CONNECTED = 0.1
 """The same in the latent of an autoencoder, where q(y|x) is to join the rest by the changes that
 rows may undergo. On MNIST those joins stand at 0.05 and above of parts of one digit, at 0.025 and
-below of two digits (seeds 0 to 2); `starts.CONNECTED` lies between."""
+below of two digits (seeds 0 to 2); `connections.CONNECTED` lies between."""
 
 LITTLE_LESS = 0.03
 """Nats that clusters may tell less of changed rows, and be kept for cutting through no group. Of
@@ -81,7 +92,7 @@ def find_number(
     seed : int
     connected : float
         The weakest connection by which two clusters are one, over that of a flat cut; see
-        `starts.joins`.
+        `joins`.
 
     Returns
     -------
@@ -100,10 +111,10 @@ def find_number(
     parts = mixture.predict_proba(places)
     parts = parts[:, np.bincount(parts.argmax(1), minlength=most) > 0]
     parts /= parts.sum(1, keepdims=True)
-    near = neighbours(space[few], starts.N_NEAR, seed)
+    near = neighbours(space[few], N_NEAR, seed)
     dimension = intrinsic_dimension(space[few], near)
-    shared, sizes = starts.shared_neighbours(parts, near), _sizes(parts.argmax(1))
-    merges, groups = merge_tree(starts.joins(shared, sizes, dimension), len(shared), connected)
+    shared, sizes = shared_neighbours(parts, near), _sizes(parts.argmax(1))
+    merges, groups = merge_tree(joins(shared, sizes, dimension), len(shared), connected)
     stable = stability([_joined_part(places, near, dimension, most, rng) for _ in range(N_PARTS)])
     for merge in merges:
         merge["stability"] = stable.get(int(merge["n_clusters"]), 0.0)
@@ -127,29 +138,12 @@ def passed_between(draws: Sequence[NDArray[np.int64]], n_clusters: int) -> NDArr
     Returns
     -------
     array of shape (K, K)
-        To be read as `starts.shared_neighbours`.
+        To be read as `shared_neighbours`.
     """
     passed = np.zeros((n_clusters, n_clusters))
     for one, other in itertools.combinations(draws, 2):
         np.add.at(passed, (one, other), 1.0)
     return passed + passed.T
-
-
-def told_by_changes(passed: NDArray[np.float64]) -> float:
-    """Return I(y; y') in nats of the clusters y and y' of two changed copies of a row.
-
-    Ji, Henriques & Vedaldi (2019, "Invariant information clustering", equation 3), of the most
-    probable clusters: it is large where clusters are many, balanced, and left by no change.
-
-    Parameters
-    ----------
-    passed : array of shape (K, K)
-        From `passed_between`.
-    """
-    from scipy.special import entr
-
-    together = passed / passed.sum()
-    return float(2.0 * entr(together.sum(1)).sum() - entr(together).sum())
 
 
 def cuts_less(passed: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
@@ -160,8 +154,8 @@ def cuts_less(passed: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
     passed, before : array of shape (K, K)
         From `passed_between`.
     """
-    cut, cut_before = starts.strongest_connection(passed), starts.strongest_connection(before)
-    return cut < cut_before and told_by_changes(passed) > told_by_changes(before) - LITTLE_LESS
+    cut, cut_before = strongest_connection(passed), strongest_connection(before)
+    return cut < cut_before and information(passed) > information(before) - LITTLE_LESS
 
 
 def joined_groups(passed: NDArray[np.float64], n_left: int) -> NDArray[np.float64]:
@@ -181,9 +175,9 @@ def joined_groups(passed: NDArray[np.float64], n_left: int) -> NDArray[np.float6
         1 where a cluster belongs to a group.
     """
     alive = np.flatnonzero(passed.sum(1))
-    joins = starts.joins(passed[np.ix_(alive, alive)])
+    groups = groups_left(joins(passed[np.ix_(alive, alive)]), len(alive), n_left)
     belongs = np.zeros((len(passed), n_left))
-    for number, group in enumerate(starts.groups_left(joins, len(alive), n_left)):
+    for number, group in enumerate(groups):
         belongs[alive[group], number] = 1.0
     return belongs
 
@@ -207,7 +201,7 @@ def join_confused(passed: NDArray[np.float64], merges: Sequence[Merge]) -> tuple
     """
     n_clusters = len(passed)
     done = [merge for merge in merges if merge["done"]]
-    found, groups = merge_tree(starts.joins(passed), n_clusters, starts.CONNECTED)
+    found, groups = merge_tree(joins(passed), n_clusters, CONNECTED)
     stable = {merge["n_clusters"]: merge["stability"] for merge in merges}
     gone = {merge["other"] for merge in done}
     first = [k for k in range(n_clusters + len(done)) if k not in gone]
@@ -218,14 +212,14 @@ def join_confused(passed: NDArray[np.float64], merges: Sequence[Merge]) -> tuple
 
 
 def merge_tree(
-    joins: Iterable[starts.Join], n_clusters: int, connected: float
+    joins: Iterable[Join], n_clusters: int, connected: float
 ) -> tuple[list[Merge], list[list[int]]]:
     """Join clusters until one is left, and say which are one.
 
     Parameters
     ----------
     joins : iterable of Join
-        From `starts.joins`.
+        From `joins`.
     n_clusters : int
         Clusters before the first.
     connected : float
@@ -292,18 +286,18 @@ def doubts(space: NDArray[np.float64], labels: NDArray[np.int64], seed: int) -> 
     rng = np.random.default_rng(seed)
     few = np.sort(rng.choice(len(space), min(len(space), starts.TRIAL_ROWS), replace=False))
     space, labels = space[few], labels[few]
-    near = neighbours(space, starts.N_NEAR, seed)
+    near = neighbours(space, N_NEAR, seed)
     dimension = intrinsic_dimension(space, near)
     n_clusters = int(labels.max()) + 1
-    shared = starts.shared_neighbours(np.eye(n_clusters)[labels], near)
-    connection = starts.over_a_cut(shared, _sizes(labels), dimension)
+    shared = shared_neighbours(np.eye(n_clusters)[labels], near)
+    connection = over_a_cut(shared, _sizes(labels), dimension)
     found = [
         Doubt((one, other), float(connection[one, other]))
         for one, other in itertools.combinations(range(n_clusters), 2)
         if connection[one, other] > SURELY_CONNECTED
     ]
     for half in starts.halves(space, labels, near, rng):
-        between = float(starts.over_a_cut(half.shared, half.rows, dimension)[0, 1])
+        between = float(over_a_cut(half.shared, half.rows, dimension)[0, 1])
         if between < HARDLY_CONNECTED:
             found.append(Doubt((half.cluster,), between))
     return found
@@ -350,9 +344,9 @@ def _joined_part(
     number[rows] = np.arange(len(rows))
     beside = number[near[rows]]
     among = np.where(beside < 0, np.arange(len(rows))[:, None], beside)
-    shared = starts.shared_neighbours(np.eye(most)[labels], among)
+    shared = shared_neighbours(np.eye(most)[labels], among)
     found = {most: labels}
-    for join in starts.joins(shared, _sizes(labels, most), dimension):
+    for join in joins(shared, _sizes(labels, most), dimension):
         labels = np.where(labels == join.other, join.one, labels)
         labels -= labels > join.other
         found[len(shared) - len(found)] = labels

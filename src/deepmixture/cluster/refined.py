@@ -9,8 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepmixture import augment, checks, engine, presets, schedules, seeds, selection, starts
-from deepmixture.cluster.pretrained import STARTS, Pretrained
+from deepmixture import (
+    augment,
+    checks,
+    engine,
+    presets,
+    schedules,
+    seeds,
+    selection,
+    starts,
+)
+from deepmixture.cluster.pretrained import STARTS, Find, Pretrained
+from deepmixture.connections import CONNECTED, strongest_connection
 from deepmixture.embedding import neighbours
 from deepmixture.models import deepmixture, nvisa
 
@@ -103,7 +113,7 @@ class Refined(Pretrained):
         if self.interrupted_ or not self._joins_by_changes() or more <= n_clusters:
             return None
         before = self._remember("passed", lambda: self._passed(refinement, x, rows))
-        if starts.strongest_connection(before) <= starts.CONNECTED:
+        if strongest_connection(before) <= CONNECTED:
             return None
         self._rebuild(more)
         refined = self._refine(x, rows, space, MORE_CLUSTERS, lambda: self._find_more(space))
@@ -167,18 +177,14 @@ class Refined(Pretrained):
         if not isinstance(self.start, str):
             return checks.check_responsibilities(self.start, len(space), self.n_clusters_)
         seed = seeds.derive_seed(self.seed_, of, len(self.history_))
-        names = self._starts_tried()
+        find = self._find()
         if begin is not None:
             begin = starts.revived(space, begin, seed)
         # Of few rows a mixture costs little, and the right one is found more rarely.
         trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // len(space)))
 
         def compute() -> NDArray[np.float64]:
-            found = [
-                STARTS[name](space, self.n_clusters_, seed, trials, begin).responsibilities
-                for name in names
-            ]
-            return starts.likeliest(space, found, seed)
+            return find(space, self.n_clusters_, seed, trials, begin).responsibilities
 
         return self._remember(of, compute)
 
@@ -189,10 +195,10 @@ class Refined(Pretrained):
             "start", lambda: starts.overclustering(space, self.n_clusters_, seed)
         )
 
-    def _starts_tried(self) -> tuple[str, ...]:
+    def _find(self) -> Find:
         if self.start != "auto":
-            return (self.start,)
-        return ("graph", "gmm") if self.kind_ == "table" else ("graph",)
+            return STARTS[self.start]
+        return starts.graph_or_mixture if self.kind_ == "table" else starts.neighbour_graph
 
     # ---------------------------------------------------------------------- the number of clusters
 
