@@ -31,7 +31,7 @@ types: $(STAMP)
 	.venv/bin/mypy
 
 pytest: $(STAMP)
-	.venv/bin/pytest -q
+	.venv/bin/pytest -q --numprocesses auto --dist loadfile
 
 bench-%: $(STAMP)
 	.venv/bin/python -m benchmarks run $* $(RUN)

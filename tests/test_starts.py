@@ -155,6 +155,14 @@ def test_an_empty_cluster_gives_a_start_without_nan() -> None:
     assert start.weights[4] < 1e-6
 
 
+def test_what_is_in_every_row_weighs_least() -> None:
+    counts = np.array([[3.0, 1.0, 0.0], [1.0, 0.0, 0.0], [9.0, 0.0, 2.0], [1.0, 0.0, 5.0]])
+    np.testing.assert_allclose(starts.rarity(counts), np.log([5 / 4, 5 / 1, 5 / 2]))
+    full = starts.rarity(counts + 1.0)
+    assert (full > 0).all()
+    assert len(set(full)) == 1
+
+
 def test_mutual_information() -> None:
     balanced = np.eye(5)[np.arange(100) % 5]
     assert starts.mutual_information(balanced) == pytest.approx(np.log(5))

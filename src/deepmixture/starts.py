@@ -38,6 +38,7 @@ LITTLE_UNTOLD = 0.005
 with one was much the same from 0.075 to 0.2, and twice as large without; see `likeliest`."""
 LITTLE_GROWTH = 0.1  # or loss, of a cluster that only finds its edges
 MOST_CLUSTERS = 60
+ABOVE_ZERO = 1e-3  # what scaling forth and back leaves of a zero is less
 ROWS_A_CLUSTER = 15
 
 
@@ -320,6 +321,17 @@ def principal(rows: NDArray[Any], n_components: int, seed: int) -> Array:
         return np.asarray(rows, dtype=np.float64)
     solver = PCA(n_components, svd_solver="randomized", random_state=seed % 2**32)
     return np.asarray(solver.fit_transform(rows.astype(np.float32, copy=False)), dtype=np.float64)
+
+
+def rarity(counts: NDArray[Any]) -> NDArray[Any]:
+    """Return log((1 + N) / n) of each column of counts (N, F), n of which are above zero, (F,).
+
+    The inverse document frequency (Spärck Jones 1972): a word that is in every text, or a gene in
+    every cell, tells little of the group that a row is in. Without a zero all columns weigh alike.
+    """
+    present = (counts > ABOVE_ZERO).sum(0)
+    weights: NDArray[Any] = np.log((1 + len(counts)) / np.maximum(present, 1))
+    return weights.astype(counts.dtype)
 
 
 def manifold(

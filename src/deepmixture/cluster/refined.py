@@ -158,6 +158,8 @@ class Refined(Pretrained):
         values = x.cpu().numpy()
         if space == "directions":
             values = values * self.scaling_.scale + self.scaling_.offset
+            if self.kind_ == "counts":
+                values *= starts.rarity(values)
             values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
         return starts.principal(values, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
 
