@@ -31,7 +31,7 @@ types: $(STAMP)
 	.venv/bin/mypy
 
 pytest: $(STAMP)
-	.venv/bin/pytest -q --numprocesses auto --dist loadfile
+	.venv/bin/pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 bench-%: $(STAMP)
 	.venv/bin/python -m benchmarks run $* $(RUN)
