@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks import files
 from benchmarks.files import Result, Settings, read_results, read_settings
+from benchmarks.others import DECIDED_ON
 
 ROOT = files.HERE.parent
 COMPARED = {
@@ -447,7 +448,7 @@ def others_section() -> str:
         return f"{mean(map(lost, results)):.1f}, and more than 2 on {many}"
 
     tables = [result for result in found if result.get("kind") == "table"]
-    unseen = [result for result in tables if not result["decided_on"]]
+    unseen = [result for result in tables if result["data"] not in DECIDED_ON]
 
     summary = unseen and [
         f"On the {len(tables)} tables DeepMixture loses to the best of the three, on the mean, "
@@ -457,7 +458,7 @@ def others_section() -> str:
 
     def row(result: Result) -> str:
         ours = [100 * scores["nmi"] for scores in result["deepmixture"]]
-        star = "*" if result.get("decided_on") else ""
+        star = "*" if result["data"] in DECIDED_ON else ""
         cells = [f"{100 * result['others'][way]['nmi']:.1f}" for way in ways]
         spread = f" ({min(ours):.1f} to {max(ours):.1f})" if len(ours) > 1 else ""
         shape = f"{result['rows']:,} x {result['columns']:,}, K = {result['clusters']}"
@@ -471,7 +472,7 @@ def others_section() -> str:
             "Command: `python -m benchmarks.others`. NMI; DeepMixture's is the mean over seeds "
             "(worst to best). The documentation of eight libraries is there as 128 principal "
             "components of weighted words and as counts of 2,000 words, and so are the texts of "
-            "20 newsgroups and Reuters. How a table starts was decided on the data with a star; "
+            "20 newsgroups and Reuters. How a table starts, and how counts weigh, was decided on the data with a star; "
             "the others played no part in it.",
             "",
             *summary,

@@ -35,6 +35,7 @@ FLOOR_OF_VARIANCE = 0.01  # a cluster in which a column is constant is not infin
 LITTLE_LESS_TOLD, LITTLE_UNTOLD = 0.1, 0.005
 """In nats. On 22 tables the mean loss against the best of k-means, a Gaussian mixture and UMAP
 with one was much the same with 0.075 to 0.2 for the first, and twice as large without."""
+NOISE_OF_TOLD = 2.5  # over the root of the rows: of few rows, neighbours tell this much by chance
 LITTLE_GROWTH = 0.1  # or loss, of a cluster that only finds its edges
 MOST_CLUSTERS = 60
 ABOVE_ZERO = 1e-3  # what scaling forth and back leaves of a zero is less
@@ -452,8 +453,8 @@ def cuts_more(rows: Array, found: Array, begin: Array, seed: int) -> bool:
 def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> int:
     """Return which of several responsibilities (n, K) fits rows (n, D) and their neighbours best.
 
-    Of those whose clusters tell nearly as much as any do of the clusters of a row's neighbours,
-    and leave no more than twice as much untold, the one whose clusters, as normals, make the rows
+    Of those whose clusters tell nearly as much as any do of the clusters of a row's neighbours
+    (of few rows that is not known to more than 2.5 / sqrt(n) nats), and leave no more than twice as much untold, the one whose clusters, as normals, make the rows
     likeliest: by the mean log-density of a mixture with their moments and covariances that are
     shrunk (Ledoit & Wolf 2004). By the density alone a cluster of rows that are all but alike in
     some columns is worth any cut elsewhere; by the neighbours alone groups of one centre that
@@ -470,7 +471,7 @@ def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> i
     told = np.array([information(s) for s in shared])
     untold = np.array([entropy(s) for s in shared]) - told
     best = told.argmax()
-    tells = told >= told[best] - LITTLE_LESS_TOLD
+    tells = told >= told[best] - max(LITTLE_LESS_TOLD, NOISE_OF_TOLD / math.sqrt(len(rows)))
     cuts_little = untold <= 2.0 * untold[best] + LITTLE_UNTOLD
     nearly = np.flatnonzero(tells & cuts_little).tolist()
     if len(nearly) == 1:
