@@ -52,7 +52,7 @@ DECIDED_ON = {
     *("redundant columns", *KEEL[:14], *SERIES, "newthyroid"),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
 }
-"""On these it was decided how a table starts, and how counts weigh; the others had no part in it."""
+"""On these it was decided how a table starts, and how counts weigh; the others had no part."""
 
 DATA: dict[str, Callable[[], Data]] = {
     "iris": lambda: datasets.load_iris(return_X_y=True),

@@ -453,12 +453,13 @@ def cuts_more(rows: Array, found: Array, begin: Array, seed: int) -> bool:
 def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> int:
     """Return which of several responsibilities (n, K) fits rows (n, D) and their neighbours best.
 
-    Of those whose clusters tell nearly as much as any do of the clusters of a row's neighbours
-    (of few rows that is not known to more than 2.5 / sqrt(n) nats), and leave no more than twice as much untold, the one whose clusters, as normals, make the rows
-    likeliest: by the mean log-density of a mixture with their moments and covariances that are
-    shrunk (Ledoit & Wolf 2004). By the density alone a cluster of rows that are all but alike in
-    some columns is worth any cut elsewhere; by the neighbours alone groups of one centre that
-    differ in their spread are no groups.
+    Of those whose clusters tell nearly as much as any do of the clusters of a row's neighbours (of
+    few rows that is not known to more than 2.5 / sqrt(n) nats), and leave no more than twice as
+    much untold, the one whose clusters, as normals, make the rows likeliest: by the mean
+    log-density of a mixture with their moments and shrunk covariances (Ledoit & Wolf 2004).
+    By the density alone a cluster of rows that are all but alike in some columns is worth any cut
+    elsewhere; by the neighbours alone groups of one centre that differ in their spread are no
+    groups.
 
     Parameters
     ----------
