@@ -247,6 +247,14 @@ def test_what_neighbours_know_counts_for_more_than_the_density() -> None:
     assert likeliest(rows, alike, group) == 1
 
 
+def test_a_small_group_that_lies_apart_is_worth_more_than_two_halves() -> None:
+    rng = np.random.default_rng(0)
+    small = np.repeat([0, 1], [1000, 15])
+    rows = rng.normal(size=(1015, 4)) + 9.0 * small[:, None]
+    halves = (rows[:, 0] > 0).astype(int)
+    assert likeliest(rows, halves, small) == 1
+
+
 def test_a_cluster_of_one_row_is_judged_too() -> None:
     rows = np.random.default_rng(0).normal(size=(50, 3))
     with warnings.catch_warnings():

@@ -461,6 +461,9 @@ def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> i
     elsewhere; by the neighbours alone groups of one centre that differ in their spread are no
     groups.
 
+    A small group that lies apart tells little of the neighbours of most rows. So where those that
+    tell most cut through what is connected, those that do not compete too.
+
     Parameters
     ----------
     rows : array of shape (n, D)
@@ -474,7 +477,11 @@ def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> i
     best = told.argmax()
     tells = told >= told[best] - max(LITTLE_LESS_TOLD, NOISE_OF_TOLD / math.sqrt(len(rows)))
     cuts_little = untold <= 2.0 * untold[best] + LITTLE_UNTOLD
-    nearly = np.flatnonzero(tells & cuts_little).tolist()
+    kept = tells & cuts_little
+    cuts = np.array([strongest_connection(s) for s in shared])
+    if cuts[best] > 2 * CONNECTED:
+        kept |= cuts <= CONNECTED
+    nearly = np.flatnonzero(kept).tolist()
     if len(nearly) == 1:
         return nearly[0]
     densities = [_mean_log_density(rows, found[k].argmax(1)) for k in nearly]
