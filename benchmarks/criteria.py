@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 import deepmixture
 from benchmarks import files, runner
 from benchmarks.hardware import circumstances, set_threads
-from deepmixture import selection, starts
+from deepmixture import selection, trials
 from deepmixture.metrics import score_clustering
 
 TABLES = ("digits", "imagenette", "fashion_mnist", "cifar10")
@@ -42,7 +42,7 @@ def judge(table: str, models: Path) -> dict[str, Any]:
         found.append(
             {
                 "seed": seed,
-                "mutual_information": starts.mutual_information(p),
+                "mutual_information": trials.mutual_information(p),
                 "evidence": float(model.score(some.reshape(len(some), *shape) if shape else some)),
                 "own_posterior": 1.0 - model.disagreement_,
             }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepmixture import merge_plots, report
+from deepmixture import cards, merge_plots, report, words
 from deepmixture.report import Result, write_report
 
 
@@ -231,7 +231,7 @@ def test_column_means_against_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = rng.normal(size=(30, 5)) + 1e6
     rows[rng.random((30, 5)) < 0.2] = np.nan
     result = make(rows=rows)
-    mean, spread = report._column_means(result)
+    mean, spread = cards._column_means(result)
     for k in range(3):
         np.testing.assert_allclose(mean[k], np.nanmean(rows[result.labels == k], 0), rtol=1e-12)
         np.testing.assert_allclose(spread[k], np.nanstd(rows[result.labels == k], 0), rtol=1e-6)
@@ -291,7 +291,7 @@ def test_the_same_seed_writes_the_same_page(tmp_path: Path) -> None:
     [(0, "0 %"), (1, "100 %"), (0.9999, "> 99.9 %"), (1e-5, "< 0.1 %"), (0.1234, "12.3 %")],
 )
 def test_percentages_never_round_to_certainty(fraction: float, text: str) -> None:
-    assert report._percent(fraction) == text
+    assert words.percent(fraction) == text
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_percentages_never_round_to_certainty(fraction: float, text: str) -> Non
     ],
 )
 def test_numbers_are_short(value: float, text: str) -> None:
-    assert report._number(value) == text
+    assert words.number(value) == text
 
 
 def test_the_merges_that_found_the_number_of_clusters_are_shown(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
 
-from deepmixture import embedding, starts
+from deepmixture import embedding, normals, starts, trials
 from deepmixture.connections import shared_neighbours, strongest_connection
-from deepmixture.starts import Start
+from deepmixture.normals import Start
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def test_separate_blobs_are_found_with_their_moments() -> None:
 def test_the_moments_are_weighted_by_the_responsibilities() -> None:
     rng = np.random.default_rng(0)
     z, q_y = rng.normal(size=(50, 2)) * [1.0, 5.0], rng.dirichlet(np.ones(3), 50)
-    start = starts.from_responsibilities(z, q_y)
+    start = normals.from_responsibilities(z, q_y)
     for k in range(3):
         mean = np.average(z, axis=0, weights=q_y[:, k])
         variance = np.average((z - mean) ** 2, axis=0, weights=q_y[:, k])
@@ -88,13 +88,13 @@ def test_the_start_moves_and_grows_with_the_latent() -> None:
 
 def test_the_trial_that_tells_most_about_the_rows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float] = []
-    measure = starts.mutual_information
+    measure = trials.mutual_information
 
     def note(responsibilities: Array) -> float:
         told.append(measure(responsibilities))
         return told[-1]
 
-    monkeypatch.setattr(starts, "mutual_information", note)
+    monkeypatch.setattr(trials, "mutual_information", note)
     z, _ = blobs(n_clusters=8, n_latent=2)
     z[:, 0] /= 4
     start = starts.gaussian_mixture(z, 8, seed=0, n_init=8)
@@ -150,7 +150,7 @@ def test_a_poor_latent_gives_a_start_without_nan(z: Array) -> None:
 def test_an_empty_cluster_gives_a_start_without_nan() -> None:
     z, y = blobs()
     q_y = np.eye(5)[y]  # cluster 4 has no row
-    start = starts.from_responsibilities(z, q_y)
+    start = normals.from_responsibilities(z, q_y)
     assert_usable(start)
     assert start.weights[4] < 1e-6
 
@@ -165,12 +165,12 @@ def test_what_is_in_every_row_weighs_least() -> None:
 
 def test_mutual_information() -> None:
     balanced = np.eye(5)[np.arange(100) % 5]
-    assert starts.mutual_information(balanced) == pytest.approx(np.log(5))
-    assert starts.mutual_information(np.tile([0.2, 0.5, 0.3], (100, 1))) == pytest.approx(0.0)
-    assert starts.mutual_information(np.eye(5)[np.zeros(100, int)]) == pytest.approx(0.0)
+    assert trials.mutual_information(balanced) == pytest.approx(np.log(5))
+    assert trials.mutual_information(np.tile([0.2, 0.5, 0.3], (100, 1))) == pytest.approx(0.0)
+    assert trials.mutual_information(np.eye(5)[np.zeros(100, int)]) == pytest.approx(0.0)
     unsure = 0.8 * balanced + 0.04
     entropy = -(0.84 * np.log(0.84) + 4 * 0.04 * np.log(0.04))
-    assert starts.mutual_information(unsure) == pytest.approx(np.log(5) - entropy)
+    assert trials.mutual_information(unsure) == pytest.approx(np.log(5) - entropy)
 
 
 def test_shared_neighbours_are_counted_both_ways() -> None:
@@ -183,7 +183,7 @@ def test_shared_neighbours_are_counted_both_ways() -> None:
 
 @pytest.mark.parametrize("find", [starts.gaussian_mixture, starts.neighbour_graph])
 def test_a_small_cluster_is_found_beside_one_a_hundred_times_its_size(
-    find: Callable[..., starts.Start],
+    find: Callable[..., normals.Start],
 ) -> None:
     rng = np.random.default_rng(0)
     small = np.arange(2020) >= 2000
@@ -203,7 +203,7 @@ def test_few_rows_are_embedded_more_than_once(monkeypatch: pytest.MonkeyPatch) -
         noise = np.random.default_rng(1).normal(size=(len(latent), n_components))
         return latent[:, :n_components] if next(accidents) else noise
 
-    monkeypatch.setattr(starts, "umap", umap)
+    monkeypatch.setattr(embedding, "umap", umap)
     start = starts.neighbour_graph(rows, 3, seed=0, n_init=5)
     assert next(accidents, None) is None
     found = start.responsibilities.argmax(1)
@@ -212,7 +212,7 @@ def test_few_rows_are_embedded_more_than_once(monkeypatch: pytest.MonkeyPatch) -
 
 def likeliest(rows: Array, *labels: NDArray[np.int64]) -> int:
     near = embedding.neighbours(rows, 10, seed=0)
-    return starts.likeliest(rows, [np.eye(2)[found] for found in labels], near)
+    return trials.likeliest(rows, [np.eye(2)[found] for found in labels], near)
 
 
 def test_the_likelier_of_two_clusterings_is_taken() -> None:
@@ -242,7 +242,7 @@ def test_what_neighbours_know_counts_for_more_than_the_density() -> None:
     rows = rng.normal(size=(400, 3))
     rows[:, 0] += 6.0 * group
     rows[:, 1:] *= np.where(alike, 0.02, 1.0)[:, None]
-    densities = [starts._mean_log_density(rows, labels) for labels in (alike, group)]
+    densities = [trials._mean_log_density(rows, labels) for labels in (alike, group)]
     assert densities[0] > densities[1]
     assert likeliest(rows, alike, group) == 1
 

@@ -56,10 +56,10 @@ def joins(shared: Array, rows: Array | None = None, dimension: float = math.inf)
         rows = np.delete(rows, other)
 
 
-def groups_left(joins: Iterable[Join], n_clusters: int, n_left: int) -> list[list[int]]:
+def groups_left(order: Iterable[Join], n_clusters: int, n_left: int) -> list[list[int]]:
     """Return which of `n_clusters` clusters are one when at most `n_left` are left."""
     groups = [[k] for k in range(n_clusters)]
-    for join in joins:
+    for join in order:
         if len(groups) <= n_left:
             break
         groups[join.one] += groups.pop(join.other)

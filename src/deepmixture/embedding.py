@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 MOST_FOR_EXACT = 20_000
 ROWS_FOR_DIMENSION = 2000
+TRIAL_ROWS = 20_000
+FEWEST_FOR_GRAPH = 50
 
 
 def umap(
@@ -41,6 +43,41 @@ def umap(
     places = np.asarray(embedding, dtype=np.float64)
     # A row without any neighbour of its own comes back as NaN.
     return np.where(np.isfinite(places), places, np.nanmean(places, axis=0))
+
+
+def manifold(
+    latent: Floats,
+    n_clusters: int,
+    width: int,
+    seed: int,
+    rng: np.random.Generator,
+    n_rows: int = TRIAL_ROWS,
+    n_neighbors: int | None = None,
+) -> tuple[NDArray[np.int64], Floats]:
+    """Embed at most `n_rows` rows of the latent by UMAP, by default on 8 to 20 neighbours.
+
+    Returns
+    -------
+    rows : array of shape (n,)
+        Which rows were embedded: none where fewer than 50 differ, or two a cluster, and there is
+        no graph to speak of.
+    places : array of shape (n, width)
+    """
+    few = np.sort(rng.choice(len(latent), min(len(latent), n_rows), replace=False))
+    if len(np.unique(latent[few], axis=0)) < max(FEWEST_FOR_GRAPH, 2 * n_clusters):
+        return few[:0], np.empty((0, width))
+    if n_neighbors is None:
+        # Few rows lie far apart: the graph of 2,000 has its clusters at 10 neighbours, not at 20.
+        n_neighbors = int(np.clip(round(10 * (len(few) / 2000) ** 0.3), 8, 20))
+    return few, umap(latent[few], width, seed, n_neighbors=n_neighbors, min_dist=0.0)
+
+
+def manifold_or_latent(
+    latent: Floats, n_clusters: int, seed: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], Floats]:
+    """Return `manifold`, or all rows where they lie where there is no graph to speak of."""
+    few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)
+    return (few, places) if len(few) else (np.arange(len(latent)), latent)
 
 
 def neighbours(rows: NDArray[Any], n_neighbors: int, seed: int) -> NDArray[np.int64]:

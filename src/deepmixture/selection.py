@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepmixture import starts
+from deepmixture import embedding, starts, trials
 from deepmixture.connections import (
     CONNECTED,
     N_NEAR,
@@ -24,7 +24,6 @@ from deepmixture.connections import (
     shared_neighbours,
     strongest_connection,
 )
-from deepmixture.embedding import intrinsic_dimension, neighbours
 
 Responsibilities = NDArray[np.float64]
 Merge = dict[str, int | float]
@@ -76,7 +75,7 @@ def choose(runs: Sequence[Responsibilities]) -> int:
     Of the criteria that know no label it ranks runs most often as their accuracy does; see the
     study in docs/benchmarks.md. log K is for runs that found different numbers of clusters.
     """
-    told = [starts.mutual_information(run) / np.log(max(run.shape[1], 2)) for run in runs]
+    told = [trials.mutual_information(run) / np.log(max(run.shape[1], 2)) for run in runs]
     return int(np.argmax(told))
 
 
@@ -105,14 +104,14 @@ def find_number(
         Rand index of the clusterings with this number of clusters that parts of the rows give.
     """
     rng = np.random.default_rng(seed)
-    most = int(np.clip(len(space) // starts.ROWS_A_CLUSTER, 1, starts.MOST_CLUSTERS))
-    few, places = starts.manifold_or_latent(space, most, seed, rng)
-    mixture = starts.most_informative(starts.trials(places, most, rng, 1)).mixture
+    most = int(np.clip(len(space) // trials.ROWS_A_CLUSTER, 1, trials.MOST_CLUSTERS))
+    few, places = embedding.manifold_or_latent(space, most, seed, rng)
+    mixture = trials.most_informative(trials.try_mixtures(places, most, rng, 1)).mixture
     parts = mixture.predict_proba(places)
     parts = parts[:, np.bincount(parts.argmax(1), minlength=most) > 0]
     parts /= parts.sum(1, keepdims=True)
-    near = neighbours(space[few], N_NEAR, seed)
-    dimension = intrinsic_dimension(space[few], near)
+    near = embedding.neighbours(space[few], N_NEAR, seed)
+    dimension = embedding.intrinsic_dimension(space[few], near)
     shared, sizes = shared_neighbours(parts, near), _sizes(parts.argmax(1))
     merges, groups = merge_tree(joins(shared, sizes, dimension), len(shared), connected)
     stable = stability([_joined_part(places, near, dimension, most, rng) for _ in range(N_PARTS)])
@@ -212,13 +211,13 @@ def join_confused(passed: NDArray[np.float64], merges: Sequence[Merge]) -> tuple
 
 
 def merge_tree(
-    joins: Iterable[Join], n_clusters: int, connected: float
+    order: Iterable[Join], n_clusters: int, connected: float
 ) -> tuple[list[Merge], list[list[int]]]:
     """Join clusters until one is left, and say which are one.
 
     Parameters
     ----------
-    joins : iterable of Join
+    order : iterable of Join
         From `joins`.
     n_clusters : int
         Clusters before the first.
@@ -236,7 +235,7 @@ def merge_tree(
     groups = [[k] for k in range(n_clusters)]
     merges: list[Merge] = []
     left: list[list[int]] | None = None
-    for join in joins:
+    for join in order:
         if join.connection <= connected and left is None:
             left = [list(group) for group in groups]
         merges.append(
@@ -284,10 +283,10 @@ def doubts(space: NDArray[np.float64], labels: NDArray[np.int64], seed: int) -> 
     seed : int
     """
     rng = np.random.default_rng(seed)
-    few = np.sort(rng.choice(len(space), min(len(space), starts.TRIAL_ROWS), replace=False))
+    few = np.sort(rng.choice(len(space), min(len(space), embedding.TRIAL_ROWS), replace=False))
     space, labels = space[few], labels[few]
-    near = neighbours(space, N_NEAR, seed)
-    dimension = intrinsic_dimension(space, near)
+    near = embedding.neighbours(space, N_NEAR, seed)
+    dimension = embedding.intrinsic_dimension(space, near)
     n_clusters = int(labels.max()) + 1
     shared = shared_neighbours(np.eye(n_clusters)[labels], near)
     connection = over_a_cut(shared, _sizes(labels), dimension)
@@ -338,7 +337,7 @@ def _joined_part(
 ) -> Part:
     """Join the many clusters of k-means on four fifths of the rows, until one is left."""
     rows = np.sort(rng.choice(len(places), max(most, 4 * len(places) // 5), replace=False))
-    labels = starts.many_clusters(places[rows], most, rng)
+    labels = trials.many_clusters(places[rows], most, rng)
     # A neighbour that is not among these rows is left out.
     number = np.full(len(places), -1)
     number[rows] = np.arange(len(rows))

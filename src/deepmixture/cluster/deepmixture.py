@@ -17,11 +17,12 @@ from deepmixture import (
     engine,
     gradients,
     nets,
+    normals,
     presets,
     schedules,
     seeds,
     selection,
-    starts,
+    trials,
 )
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS
@@ -221,7 +222,7 @@ callable, default="auto"
         self.runs_ = [
             {
                 "seed": run.seed,
-                "mutual_information": starts.mutual_information(q_y),
+                "mutual_information": trials.mutual_information(q_y),
                 "agreement": agreement,
                 "kept": run is kept,
             }
@@ -290,7 +291,7 @@ callable, default="auto"
 
     def _start_mixture(self, latent: NDArray[np.float64], responsibilities: Tensor) -> None:
         """Start p(y) p(z|y), and the noise of q(z|y, x), from the moments of the latent."""
-        moments = starts.from_responsibilities(latent, responsibilities.cpu().double().numpy())
+        moments = normals.from_responsibilities(latent, responsibilities.cpu().double().numpy())
         self._start_prior(moments)
         # The noise of q(z|y, x) starts small next to the latent, or it would undo the start.
         spread = torch.from_numpy(moments.total_scale).float().to(responsibilities.device)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn import config_context
 from torch import Tensor
 
-from deepmixture import checks, data, engine, schedules, seeds, starts
+from deepmixture import checks, data, engine, schedules, seeds, trials
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.estimator import shares_docstring
@@ -184,7 +184,7 @@ class LTVAE(Pretrained):
             tree = search.partitioned(search.groups(int(self.facets)))
         facets = search.read(tree)
         # The main facet is the one whose states tell most about the rows.
-        told = [starts.mutual_information(facet.responsibilities.numpy()) for facet in facets]
+        told = [trials.mutual_information(facet.responsibilities.numpy()) for facet in facets]
         main = facets.pop(int(np.argmax(told)))
         return search.tree([main, *facets])
 

@@ -5,7 +5,7 @@ from typing import ClassVar, cast
 
 import torch
 
-from deepmixture import engine, presets, schedules, starts
+from deepmixture import engine, normals, presets, schedules
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import Pretrained, full
 from deepmixture.estimator import shares_docstring
@@ -20,7 +20,7 @@ class _MixtureAfterwards(Pretrained):
         prior = FullMixture(self.n_clusters_, self.n_latent)
         self.model_ = autoencoder.AutoencoderMixture(*self._networks(), prior)
 
-    def _fit_mixture(self, x: Rows, representation: str) -> starts.Start:
+    def _fit_mixture(self, x: Rows, representation: str) -> normals.Start:
         few = self._few(x)
         self._pretrain(x, few, representation)
         start = self._start(few)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from deepmixture import checks, seeds, starts
+from deepmixture import checks, embedding, seeds, trials
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import Pretrained
 from deepmixture.estimator import shares_docstring
@@ -97,12 +97,12 @@ class N2D(Pretrained):
         width = min(width, self.n_latent)
 
         def compute() -> tuple[NDArray[Any], ...]:
-            few, places = starts.manifold(
+            few, places = embedding.manifold(
                 z, self.n_clusters_, width, seed, rng, self.n_embedded, self.n_neighbors
             )
             rows = places if len(few) else z
-            found = starts.trials(rows, self.n_clusters_, rng, self.n_init)
-            mixture = starts.most_informative(found).mixture
+            found = trials.try_mixtures(rows, self.n_clusters_, rng, self.n_init)
+            mixture = trials.most_informative(found).mixture
             return few, rows, mixture.weights_, mixture.means_, mixture.covariances_
 
         few, rows, *parts = self._remember("manifold", compute)

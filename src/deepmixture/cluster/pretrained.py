@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepmixture import engine, presets, schedules, seeds, starts
+from deepmixture import engine, normals, presets, schedules, seeds, starts
 from deepmixture.batches import Rows
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Gaussian
 from deepmixture.models import autoencoder
 
 ROWS_FOR_DEVIATIONS = 20_000
-Find = Callable[..., starts.Start]
+Find = Callable[..., normals.Start]
 STARTS: dict[str, Find] = {
     "kmeans": starts.k_means,
     "gmm": starts.gaussian_mixture,
@@ -90,7 +90,7 @@ class Pretrained(LatentMixtureEstimator):
         left = x.cpu() - self._evaluate(lambda part: model.decode(model.latent(part)), x)
         likelihood.start(left.square().mean(0).sqrt().to(x.device))
 
-    def _start(self, x: Tensor, find: Find = starts.gaussian_mixture) -> starts.Start:
+    def _start(self, x: Tensor, find: Find = starts.gaussian_mixture) -> normals.Start:
         latent = self._evaluate(self.model_.latent, x).double().numpy()
         seed = seeds.derive_seed(self.seed_, "start")
         self._callback.begin("start", 1, 1)
@@ -98,9 +98,9 @@ class Pretrained(LatentMixtureEstimator):
         def compute() -> dict[str, Any]:
             return vars(find(latent, self.n_clusters_, seed, self.n_init))
 
-        return starts.Start(**self._remember("start", compute))
+        return normals.Start(**self._remember("start", compute))
 
-    def _start_prior(self, start: starts.Start) -> None:
+    def _start_prior(self, start: normals.Start) -> None:
         """Start the diagonal mixture of `model_` at the weights, means and scales of a start."""
         parts = (start.weights, start.means, start.scales)
         device = self.hardware_.device
@@ -116,7 +116,7 @@ class Pretrained(LatentMixtureEstimator):
         return presets.epochs_for(n_rows, self.batch_size, at_least, steps, at_most=400)
 
 
-def full(start: starts.Start) -> tuple[Tensor, Tensor, Tensor]:
+def full(start: normals.Start) -> tuple[Tensor, Tensor, Tensor]:
     """Return weights, means and full covariances of a start as float32 tensors."""
     parts = (start.weights, start.means, start.covariances)
     weights, means, covariances = (torch.from_numpy(np.asarray(part)).float() for part in parts)

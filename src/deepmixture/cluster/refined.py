@@ -9,11 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepmixture import augment, checks, engine, presets, schedules, seeds, selection, starts
+from deepmixture import (
+    augment,
+    checks,
+    embedding,
+    engine,
+    presets,
+    schedules,
+    seeds,
+    selection,
+    starts,
+)
 from deepmixture.cluster.pretrained import STARTS, Find, Pretrained
 from deepmixture.connections import CONNECTED, strongest_connection
-from deepmixture.embedding import neighbours
 from deepmixture.models import deepmixture, nvisa
+from deepmixture.trials import ROWS_A_CLUSTER
 
 N_TRIALS = 20
 MOST_TRIALS = 80
@@ -100,7 +110,7 @@ class Refined(Pretrained):
         rows pass between the clusters when they are changed, or the joined ones tell less.
         """
         n_clusters, kept = self.n_clusters_, self.model_
-        more = min(2 * n_clusters, len(x) // starts.ROWS_A_CLUSTER)
+        more = min(2 * n_clusters, len(x) // ROWS_A_CLUSTER)
         if self.interrupted_ or not self._joins_by_changes() or more <= n_clusters:
             return None
         before = self._remember("passed", lambda: self._passed(refinement, x, rows))
@@ -174,10 +184,10 @@ class Refined(Pretrained):
         if begin is not None:
             begin = starts.revived(space, begin, seed)
         # Of few rows a mixture costs little, and the right one is found more rarely.
-        trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * starts.TRIAL_ROWS // len(space)))
+        n_trials = min(MOST_TRIALS, max(N_TRIALS, N_TRIALS * embedding.TRIAL_ROWS // len(space)))
 
         def compute() -> NDArray[np.float64]:
-            return find(space, self.n_clusters_, seed, trials, begin).responsibilities
+            return find(space, self.n_clusters_, seed, n_trials, begin).responsibilities
 
         return self._remember(of, compute)
 
@@ -233,7 +243,7 @@ class Refined(Pretrained):
     ) -> NDArray[np.float64]:
         """Count which clusters changed rows pass between, on at most 20,000 of them, (K, K)."""
         generator = torch.Generator().manual_seed(seeds.derive_seed(self.seed_, "passed"))
-        chosen = torch.randperm(len(rows), generator=generator)[: starts.TRIAL_ROWS]
+        chosen = torch.randperm(len(rows), generator=generator)[: embedding.TRIAL_ROWS]
         some = rows[chosen.to(x.device)]
         draws = [self._most_probable_when_changed(refinement, x, some) for _ in range(N_DRAWS)]
         return selection.passed_between(draws, self.n_clusters_)
@@ -261,7 +271,7 @@ class Refined(Pretrained):
             return augment.Affine(shape)
         if chosen == "neighbours":
             seed = seeds.derive_seed(self.seed_, "neighbours")
-            index = torch.from_numpy(neighbours(space, N_NEIGHBOURS, seed))
+            index = torch.from_numpy(embedding.neighbours(space, N_NEIGHBOURS, seed))
             return augment.Neighbours(x, index.to(x.device))
         return PLAIN_CHANGES[chosen]()
 
