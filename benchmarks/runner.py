@@ -86,8 +86,12 @@ def shown(result: files.Result) -> str:
 def run_one(
     settings: files.Settings, run: dict[str, Any], seed: int, keep: Path | None = None
 ) -> files.Result:
-    """Fit one estimator and score it; the labels are opened after the fit."""
+    """Fit one estimator, on the first rows where a table says so, and score it on all.
+
+    The labels are opened after the fit.
+    """
     rows = load_rows(settings)
+    fitted = replace(rows, values=rows.values[: settings.get("fit_on")])
     models = {**MODELS, **BASELINES}
     estimator = models[run["model"]](run.get("n_clusters", settings["n_clusters"]))
     estimator.set_params(random_state=seed, **run["parameters"])
@@ -95,14 +99,14 @@ def run_one(
         "seed": seed,
         "model": run["model"],
         "parameters": estimator.get_params(deep=False),
-        "n_rows": len(rows),
+        "n_rows": len(fitted),
         "fitted_on": settings["title"],
     }
     saved[0] = 0.0
     began = time.perf_counter()
     failed = None
     try:
-        estimator.fit(rows)
+        estimator.fit(fitted)
     except TrainingDiverged as error:
         # A row of a table that diverges is a result, and never lost.
         failed = str(error)
@@ -114,12 +118,15 @@ def run_one(
 
     classes = load_classes(settings)
     p = probable(estimator, rows)
+    labels = estimator.labels_
+    if len(labels) < len(rows):
+        labels = np.concatenate([labels, estimator.predict(rows)[len(labels) :]])
     history = getattr(estimator, "history_", [{}])
     return {
         **facts,
-        "scores": scores(settings, classes, estimator.labels_, p),
+        "scores": scores(settings, classes, labels, p),
         **calibration(estimator, classes, p),
-        **facets(estimator, classes),
+        **facets(estimator, classes[: len(fitted)]),
         "stage_seconds": getattr(estimator, "timings_", {}),
         "epochs": getattr(estimator, "n_iter_", 0),
         "last_epoch": history[-1],

@@ -16,6 +16,7 @@ COMPARED = {
     "imagenette": "imagenette features",
     "cifar10": "CIFAR-10 features",
 }
+APART = ("mnist_apart", "fashion_mnist_apart")
 PARTS = ("parts_digits", "parts_imagenette", "parts_mnist")
 WITHOUT = "–"
 
@@ -736,7 +737,7 @@ def pages() -> dict[str, str]:
     """Return the text of every generated file, by its path from the root."""
     sections = [
         comparison_section(),
-        *map(table_section, (*COMPARED, "mnist_thinned", "ablation")),
+        *map(table_section, (*COMPARED, *APART, "mnist_thinned", "ablation")),
         v_measure_section(),
         digits_section(),
         parts_section(),

@@ -101,6 +101,25 @@ def test_a_fit_that_shares_its_beginning_is_the_fit_alone(
         assert one.equal(other)
 
 
+def test_rows_of_the_test_part_can_be_scored_by_a_fit_that_never_saw_them(
+    place: Path, blobs: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    fit = MODELS["vae-gmm"].fit
+
+    def count(estimator: LatentMixtureEstimator, X: Any) -> LatentMixtureEstimator:
+        seen.append(len(X))
+        return fit(estimator, X)
+
+    monkeypatch.setattr(MODELS["vae-gmm"], "fit", count)
+    settings = files.read_settings("blobs") | {"fit_on": 80}
+    result = runner.run_one(settings, settings["runs"]["vae"], seed=0)
+    assert seen == [80] and result["n_rows"] == 80 < len(blobs)
+    curve = result["calibration"]
+    assert sum(curve["count"]) == len(blobs)
+    assert set(result["scores"]) == {"all", "train", "test"}
+
+
 def test_a_thinned_class_keeps_its_share_of_rows(place: Path, classes: np.ndarray) -> None:
     file = place / "settings" / "thin.toml"
     file.write_text(
