@@ -114,7 +114,8 @@ def test_rows_of_the_test_part_can_be_scored_by_a_fit_that_never_saw_them(
     monkeypatch.setattr(MODELS["vae-gmm"], "fit", count)
     settings = files.read_settings("blobs") | {"fit_on": 80}
     result = runner.run_one(settings, settings["runs"]["vae"], seed=0)
-    assert seen == [80] and result["n_rows"] == 80 < len(blobs)
+    assert seen == [80]
+    assert result["n_rows"] == 80 < len(blobs)
     curve = result["calibration"]
     assert sum(curve["count"]) == len(blobs)
     assert set(result["scores"]) == {"all", "train", "test"}
