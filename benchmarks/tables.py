@@ -390,9 +390,9 @@ def peers_section(result: Result) -> str:
             "Ratio of the epochs, median of the turns: "
             + ", ".join(f"{name} {value:.1f}" for name, value in result["ratios"].items())
             + f". {at_the_floor(result)}".rstrip(),
-            *whole_fits(),
             "",
             circumstances([result]),
+            *whole_fits(),
         ]
     )
 
@@ -418,7 +418,7 @@ def whole_fits() -> list[str]:
     lines = [
         "",
         "Whole fits at each one's defaults, and of DeepMixture by a short schedule to at least "
-        "what ClustPy's VaDE comes to:",
+        "what ClustPy's VaDE comes to.",
     ]
     for n_rows in sorted({result["n_rows"] for result in found}):
         lines += whole_fits_of([result for result in found if result["n_rows"] == n_rows])
@@ -445,6 +445,8 @@ def whole_fits_of(found: Sequence[Result]) -> list[str]:
         "| | seconds | times as fast as ClustPy's VaDE | NMI | accuracy |",
         "|---|---|---|---|---|",
         *rows,
+        "",
+        circumstances(found),
     ]
 
 
