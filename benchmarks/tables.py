@@ -556,6 +556,33 @@ def compiled_section(result: Result) -> str:
     )
 
 
+def batched_section(result: Result) -> str:
+    """Return what is gained by training several runs as one computation."""
+    columns = {
+        "columns": "{n_features}",
+        "network": "{hidden}",
+        "batch": "{batch_size}",
+        "ms in turn": "{milliseconds_in_turn:.1f}",
+        "ms together": "{milliseconds_together:.1f}",
+        "times as fast": "{times_as_fast:.2f}",
+    }
+    return "\n".join(
+        [
+            "## Several runs trained together",
+            "",
+            f"Command: `{result['command']}`. A step of the autoencoders of "
+            f"{result['steps'][0]['n_runs']} runs, each after the other and as one batched "
+            "computation; medians of steps that took turns. `n_init` runs are trained one after "
+            "the other: on a CPU little is gained of small networks, whose fits spend most of "
+            "their time on starts, and nothing of large ones.",
+            "",
+            *steps_table(result, columns),
+            "",
+            circumstances([result]),
+        ]
+    )
+
+
 def steps_table(result: Result, columns: Mapping[str, str]) -> list[str]:
     """Return a line a step that was measured; of each column the format of its cells."""
     cells = columns.values()
@@ -679,6 +706,7 @@ MEASUREMENTS: dict[str, Callable[[Result], str]] = {
     "peers": peers_section,
     "floor": floor_section,
     "compiled": compiled_section,
+    "batched": batched_section,
     "streaming": streaming_section,
     "kills": kills_section,
 }
