@@ -522,7 +522,8 @@ def floor_section(result: Result) -> str:
             "each measured alone on tensors of the same shapes, strides and types, and of the "
             "bytes that Adam moves, at the measured bandwidth of a copy "
             f"({result['gigabytes_a_second']:.0f} GB/s). Steps on MNIST with the papers' network, "
-            "medians.",
+            "medians. Pretraining is the same step in all models: by what they differ there is "
+            "the noise of the measurement.",
             "",
             *steps_table(result, columns),
             "",
