@@ -54,6 +54,11 @@ def read_results(table: str) -> dict[str, list[Result]]:
     return {run: sorted(of_run, key=lambda r: r["seed"]) for run, of_run in found.items()}
 
 
+def read_folder(name: str) -> list[Result]:
+    """Return the results in a folder of them that is no table, by the names of their files."""
+    return [json.loads(file.read_text()) for file in sorted((RESULTS / name).glob("*.json"))]
+
+
 def result_file(table: str, run: str, seed: int) -> Path:
     """Return where the result of a run goes."""
     return RESULTS / table / f"{run}-seed{seed}.json"

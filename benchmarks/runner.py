@@ -120,7 +120,8 @@ def run_one(
     p = probable(estimator, rows)
     labels = estimator.labels_
     if len(labels) < len(rows):
-        labels = np.concatenate([labels, estimator.predict(rows)[len(labels) :]])
+        apart = replace(rows, values=rows.values[len(labels) :])
+        labels = np.concatenate([labels, estimator.predict(apart)])
     history = getattr(estimator, "history_", [{}])
     return {
         **facts,

@@ -410,9 +410,7 @@ def at_the_floor(result: Result) -> str:
 
 def whole_fits() -> list[str]:
     """Return the comparisons of whole fits, as far as they were made."""
-    found = [
-        json.loads(f.read_text()) for f in sorted((files.RESULTS / "whole_fits").glob("*.json"))
-    ]
+    found = files.read_folder("whole_fits")
     if not found:
         return []
     lines = [
@@ -452,7 +450,7 @@ def whole_fits_of(found: Sequence[Result]) -> list[str]:
 
 def others_section() -> str:
     """Return the comparison on small tables and counts, if it was made."""
-    found = [json.loads(f.read_text()) for f in sorted((files.RESULTS / "others").glob("*.json"))]
+    found = files.read_folder("others")
     if not found:
         return ""
     ways = list(found[0]["others"])
@@ -514,22 +512,15 @@ def floor_section(result: Result) -> str:
         "Adam, ms": "{milliseconds_of_adam:.1f}",
         "over the floor": "{over_the_floor:.2f}",
     }
-    return "\n".join(
-        [
-            "## A step over its floor",
-            "",
-            f"Command: `{result['command']}`. The floor is the time of a step's matrix products, "
-            "each measured alone on tensors of the same shapes, strides and types, and of the "
-            "bytes that Adam moves, at the measured bandwidth of a copy "
-            f"({result['gigabytes_a_second']:.0f} GB/s). Steps on MNIST with the papers' network, "
-            "medians. Pretraining is the same step in all models: by what they differ there is "
-            "the noise of the measurement.",
-            "",
-            *steps_table(result, columns),
-            "",
-            circumstances([result]),
-        ]
+    said = (
+        f"Command: `{result['command']}`. The floor is the time of a step's matrix products, "
+        "each measured alone on tensors of the same shapes, strides and types, and of the "
+        "bytes that Adam moves, at the measured bandwidth of a copy "
+        f"({result['gigabytes_a_second']:.0f} GB/s). Steps on MNIST with the papers' network, "
+        "medians. Pretraining is the same step in all models: by what they differ there is "
+        "the noise of the measurement."
     )
+    return steps_section("A step over its floor", said, result, columns)
 
 
 def compiled_section(result: Result) -> str:
@@ -542,19 +533,12 @@ def compiled_section(result: Result) -> str:
         "ratio": "{over_eager:.2f}",
         "s to compile": "{seconds_to_compile:.0f}",
     }
-    return "\n".join(
-        [
-            "## Steps that are compiled",
-            "",
-            f"Command: `{result['command']}`. Forward and backward pass at a batch of "
-            f"{result['steps'][0]['batch_size']}, as PyTorch runs them and by `torch.compile`; "
-            "medians of steps that took turns. Fits on a CPU do not compile their steps.",
-            "",
-            *steps_table(result, columns),
-            "",
-            circumstances([result]),
-        ]
+    said = (
+        f"Command: `{result['command']}`. Forward and backward pass at a batch of "
+        f"{result['steps'][0]['batch_size']}, as PyTorch runs them and by `torch.compile`; "
+        "medians of steps that took turns. Fits on a CPU do not compile their steps."
     )
+    return steps_section("Steps that are compiled", said, result, columns)
 
 
 def batched_section(result: Result) -> str:
@@ -567,21 +551,20 @@ def batched_section(result: Result) -> str:
         "ms together": "{milliseconds_together:.1f}",
         "times as fast": "{times_as_fast:.2f}",
     }
-    return "\n".join(
-        [
-            "## Several runs trained together",
-            "",
-            f"Command: `{result['command']}`. A step of the autoencoders of "
-            f"{result['steps'][0]['n_runs']} runs, each after the other and as one batched "
-            "computation; medians of steps that took turns. `n_init` runs are trained one after "
-            "the other: on a CPU little is gained of small networks, whose fits spend most of "
-            "their time on starts, and nothing of large ones.",
-            "",
-            *steps_table(result, columns),
-            "",
-            circumstances([result]),
-        ]
+    said = (
+        f"Command: `{result['command']}`. A step of the autoencoders of "
+        f"{result['steps'][0]['n_runs']} runs, each after the other and as one batched "
+        "computation; medians of steps that took turns. `n_init` runs are trained one after "
+        "the other: on a CPU little is gained of small networks, whose fits spend most of "
+        "their time on starts, and nothing of large ones."
     )
+    return steps_section("Several runs trained together", said, result, columns)
+
+
+def steps_section(title: str, said: str, result: Result, columns: Mapping[str, str]) -> str:
+    """Return a section on steps that were measured: what is said of them, and their table."""
+    lines = [f"## {title}", "", said, "", *steps_table(result, columns)]
+    return "\n".join([*lines, "", circumstances([result])])
 
 
 def steps_table(result: Result, columns: Mapping[str, str]) -> list[str]:
@@ -715,9 +698,7 @@ MEASUREMENTS: dict[str, Callable[[Result], str]] = {
 
 def figures_page() -> str:
     """Return the page of pictures, from the files that say how each was made."""
-    made = [
-        json.loads(file.read_text()) for file in sorted((files.RESULTS / "figures").glob("*.json"))
-    ]
+    made = files.read_folder("figures")
     if not made:
         return ""
     lines = [
