@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepmixture import run_folder
+from deepmixture import outputs, run_folder
 
 
 def fill(folder: Path) -> None:
@@ -117,12 +117,12 @@ def test_a_file_is_replaced_at_the_end_only(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("old")
     with pytest.raises(ValueError, match="exists"):
-        run_folder.check_new_file(path, run_folder.TABLE_SUFFIXES)
-    with suppress(KeyboardInterrupt), run_folder.new_file(path) as hidden:
+        outputs.check_new_file(path, run_folder.TABLE_SUFFIXES)
+    with suppress(KeyboardInterrupt), outputs.new_file(path) as hidden:
         hidden.write_text("half")
         raise KeyboardInterrupt
     assert contents(tmp_path) == {"table.csv": b"old"}
-    with run_folder.new_file(path) as hidden:
+    with outputs.new_file(path) as hidden:
         hidden.write_text("new")
     assert contents(tmp_path) == {"table.csv": b"new"}
 

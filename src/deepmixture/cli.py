@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepmixture import inputs, terminal
+from deepmixture import inputs, outputs, terminal
 from deepmixture.inputs import DIGITS
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def fit(
             return
     if out is None:
         stem = Path(data.partition(":")[2] or data).stem or "data"
-        out = run_folder.free_name(Path("runs") / f"{stem}-{model or DEFAULT}")
+        out = outputs.free_name(Path("runs") / f"{stem}-{model or DEFAULT}")
     run_folder.check_new_folder(out, overwrite=overwrite)
     checkpoint = out / run_folder.CHECKPOINT
     begun = {} if resume is None else inputs.settings_of(checkpoint)
@@ -280,7 +280,7 @@ def predict(
     """
     from deepmixture import run_folder
 
-    run_folder.check_new_file(out, run_folder.TABLE_SUFFIXES, overwrite=overwrite)
+    outputs.check_new_file(out, run_folder.TABLE_SUFFIXES, overwrite=overwrite)
     run_folder.read_about(run)
     rows, _ = inputs.open_data(data, key)
 
@@ -319,7 +319,7 @@ def sample(
 
     from deepmixture import run_folder
 
-    run_folder.check_new_file(out, (".npz", ".npy", ".csv"), overwrite=overwrite)
+    outputs.check_new_file(out, (".npz", ".npy", ".csv"), overwrite=overwrite)
     run_folder.read_about(run)
 
     from deepmixture import load
@@ -337,7 +337,7 @@ def sample(
         columns = {str(name): flat[:, i] for i, name in enumerate(names)}
         run_folder.write_table(out, [{**columns, "cluster": labels}])
     else:
-        with run_folder.new_file(out) as hidden, hidden.open("wb") as file:
+        with outputs.new_file(out) as hidden, hidden.open("wb") as file:
             if out.suffix.lower() == ".npz":
                 np.savez(file, x=x, labels=labels)
             else:
@@ -422,9 +422,9 @@ def report(
     from deepmixture import run_folder
 
     out = out or run / run_folder.REPORT
-    run_folder.check_new_file(out, (".html",), overwrite=True)
+    outputs.check_new_file(out, (".html",), overwrite=True)
     if poster is not None:
-        run_folder.check_new_file(poster, (".png",), overwrite=True)
+        outputs.check_new_file(poster, (".png",), overwrite=True)
     about = run_folder.read_about(run)
     assignments = run_folder.read_assignments(run)
     history = run_folder.read_history(run)

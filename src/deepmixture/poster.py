@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepmixture.outputs import new_file
 from deepmixture.pictures import display_range, to_pixels
 from deepmixture.plots import Result, colour, typical
 
@@ -74,13 +75,8 @@ def write_poster(
                 tile = Image.fromarray(np.ascontiguousarray(image)).resize((width, height), how)
                 page.paste(tile, (x + column * (width + gap), y))
 
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        page.save(part, format="PNG", optimize=True)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with new_file(Path(path)) as hidden:
+        page.save(hidden, format="PNG", optimize=True)
 
 
 def _write(

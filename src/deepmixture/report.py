@@ -8,6 +8,7 @@ import numpy as np
 
 from deepmixture import merge_plots, pictures, plots
 from deepmixture.cards import SURE, Json, Shown
+from deepmixture.outputs import new_file
 from deepmixture.plots import Result
 from deepmixture.words import base64_of, finite, in_words, number, percent
 
@@ -29,13 +30,8 @@ def write_report(path: str | os.PathLike[str], result: Result, seed: int = 0) ->
         Seed of the map and of the choice of thumbnails.
     """
     page = _render(result, seed)
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with new_file(Path(path)) as hidden:
+        hidden.write_text(page, encoding="utf-8")
 
 
 def _render(result: Result, seed: int) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,6 +27,7 @@ import numpy as np
 
 from deepmixture.data import scratch
 from deepmixture.data.rows import row_slices
+from deepmixture.outputs import check_writable, free_name, hidden_sibling, new_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -123,7 +123,7 @@ def check_new_folder(path: Path, *, overwrite: bool = False) -> None:
             raise ValueError(f"the output folder {path} is an existing file; choose another name")
         if any(target.iterdir()):
             _check_replaceable(path, overwrite=overwrite)
-    _check_writable(target, path)
+    check_writable(target, path)
 
 
 def is_finished(run: Path) -> bool:
@@ -159,7 +159,7 @@ def write_folder(path: Path, fill: Callable[[Path], None], *, overwrite: bool = 
     """
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    hidden = _hidden_sibling(target)
+    hidden = hidden_sibling(target)
     hidden.mkdir()
     try:
         fill(hidden)
@@ -172,49 +172,6 @@ def write_folder(path: Path, fill: Callable[[Path], None], *, overwrite: bool = 
         shutil.rmtree(hidden, ignore_errors=True)
         raise
     return path
-
-
-def free_name(path: Path) -> Path:
-    """Return `path` if nothing is there, else the first of path-2, path-3, ... that is free."""
-    number, free = 1, path
-    while os.path.lexists(free):
-        number += 1
-        free = path.with_name(f"{path.name}-{number}")
-    return free
-
-
-def check_new_file(path: Path, suffixes: Sequence[str], *, overwrite: bool = False) -> None:
-    """Raise what would keep a file from being written: its kind, its place, an older one.
-
-    Raises
-    ------
-    ValueError
-        If the suffix is not one of `suffixes`, or the file is there and may not be replaced.
-    OSError
-        If it cannot be written.
-    """
-    if path.suffix.lower() not in suffixes:
-        kinds = ", ".join(suffixes)
-        raise ValueError(f"cannot write {path}: its name should end in one of {kinds}")
-    if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder")
-    if path.exists() and not overwrite:
-        raise ValueError(f"{path} exists; choose another name, or replace it with --overwrite")
-    _check_writable(path.resolve(), path)
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """Give a hidden file name beside `path` to write to; rename it to `path` at the end."""
-    target = path.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    hidden = _hidden_sibling(target)
-    try:
-        yield hidden
-        hidden.replace(target)
-    except BaseException:
-        hidden.unlink(missing_ok=True)
-        raise
 
 
 def write_table(path: Path, parts: Iterable[Mapping[str, Any]]) -> None:
@@ -345,10 +302,6 @@ def _readable(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be read: it is damaged or of another kind") from error
 
 
-def _hidden_sibling(target: Path, ending: str = "partial") -> Path:
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.{ending}")
-
-
 def _check_replaceable(path: Path, *, overwrite: bool) -> None:
     if _is_unfinished(path):
         if not overwrite:
@@ -391,28 +344,13 @@ def _is_ours(entry: Path) -> bool:
     return "fit.json" in names or names <= {".fit.json.partial"}
 
 
-def _check_writable(target: Path, path: Path) -> None:
-    """Try it where it will happen: permissions do not tell of full or read-only disks."""
-    parent = target.parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir():
-        raise ValueError(f"cannot write {path}: {parent} is a file, not a folder")
-    probe = parent / f".{secrets.token_hex(4)}.partial"
-    try:
-        probe.mkdir()
-        probe.rmdir()
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def _publish(hidden: Path, target: Path, *, overwrite: bool) -> None:
     if not target.exists() or not any(target.iterdir()):
         hidden.replace(target)
         return
     if not _is_unfinished(target):
         _check_replaceable(target, overwrite=overwrite)
-    old = _hidden_sibling(target, OLD)
+    old = hidden_sibling(target, OLD)
     target.replace(old)
     try:
         hidden.replace(target)
