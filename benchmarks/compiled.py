@@ -72,7 +72,7 @@ def main() -> None:
             found.append({"model": name, **compare(stage, arguments.steps)})
             print(json.dumps(found[-1]), flush=True)
     result = {
-        "command": "python -m benchmarks.compiled",
+        "command": f"python -m benchmarks.compiled --threads {arguments.threads}",
         "n_rows": len(rows),
         "steps": found,
         **circumstances(),

@@ -204,7 +204,7 @@ def main() -> None:
                 found.append({"model": name, **measure(stage, rate)})
                 print(json.dumps(found[-1]), flush=True)
     result = {
-        "command": "python -m benchmarks.floor",
+        "command": f"python -m benchmarks.floor --threads {arguments.threads}",
         "n_rows": len(rows),
         "gigabytes_a_second": rate / 1e9,
         "steps": found,
