@@ -34,6 +34,14 @@ def space_for(kind: str, n_features: int) -> Space:
     return "latent" if kind == "image" and n_features > FEW_PIXELS else "columns"
 
 
+def representation_length_for(kind: str, n_features: int) -> tuple[int, int]:
+    """Return the least epochs, and the least steps, of a representation.
+
+    More where the start is found in its latent: there groups of images that look alike part late.
+    """
+    return (25 if space_for(kind, n_features) == "latent" else 15), 1200
+
+
 def epochs_for(n_rows: int, batch_size: int, at_least: int, steps: int, at_most: int) -> int:
     """Return the epochs that give a small data set about `steps` steps, within the two limits."""
     steps_per_epoch = math.ceil(n_rows / batch_size)

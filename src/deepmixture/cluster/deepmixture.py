@@ -151,7 +151,6 @@ callable, default="auto"
     epochs: int | Literal["auto"] = "auto"
 
     name: ClassVar[str] = "deepmixture"
-    representation_length: ClassVar[tuple[int, int]] = (15, 1200)
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {
         "start": ("auto", *STARTS, "random")
     }
@@ -185,6 +184,9 @@ callable, default="auto"
 
     def _automatic_network(self) -> str:
         return presets.network_for_representation(self.kind_, self._image_sides())
+
+    def _representation_length(self) -> tuple[int, int]:
+        return presets.representation_length_for(self.kind_, self.n_features_in_)
 
     def _train(self, x: Rows) -> None:
         few = self._few(x)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,9 +28,6 @@ class Pretrained(LatentMixtureEstimator):
 
     encoder_: nn.Module
 
-    representation_length: ClassVar[tuple[int, int]] = (25, 2500)
-    """Least epochs, and least steps, of an automatic pretraining."""
-
     def _pretrain(self, x: Rows, few: Tensor, method: str | None) -> None:
         """Train the networks of `model_` as a representation of the rows x (N, F).
 
@@ -48,7 +45,7 @@ class Pretrained(LatentMixtureEstimator):
             )
         model = self.model_
         parts = (model.encoder, model.head, model.decoder, model.likelihood)
-        epochs = self._epochs(self.pretrain_epochs, len(x), *self.representation_length)
+        epochs = self._epochs(self.pretrain_epochs, len(x), *self._representation_length())
         rate = schedules.one_cycle(self.learning_rate)
         if method == "vae":
             warm_up = {"kl_weight": schedules.linear(0.0, 1.0, until=0.3)}
@@ -61,6 +58,10 @@ class Pretrained(LatentMixtureEstimator):
             stage = engine.Stage("pretraining", epochs, rate, self.batch_size)
             self._run_stage(autoencoder.Autoencoder(*parts), [x], stage)
         self._fit_deviations(few)
+
+    def _representation_length(self) -> tuple[int, int]:
+        """Return the least epochs, and the least steps, of an automatic pretraining."""
+        return 25, 2500
 
     def _pretrain_layers(self, x: Rows, epochs: int) -> None:
         """Train a fully connected pair layer by layer, each on the layers below it."""
