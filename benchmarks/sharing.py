@@ -36,6 +36,7 @@ def share_beginnings(folder: Path) -> None:
         weights = [value for state in parts.values() for value in state.values()]
         given = [method, self.likelihood_, self.seed_, torch.get_num_threads()]
         given += [getattr(self, name) for name in SETTINGS]
+        given += self._representation_length()
         key = checksum([x, *weights], given)
 
         def compute() -> dict[str, Any]:
