@@ -5,17 +5,15 @@ Heavy imports stand inside the commands, so that help is there at once.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepmixture import inputs, outputs, terminal
+from deepmixture import fitting, inputs, outputs, terminal
+from deepmixture.fitting import Interrupted
 from deepmixture.inputs import DIGITS
 
 if TYPE_CHECKING:
@@ -23,13 +21,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 BAD_INPUT = 2
-DEFAULT = "deepmixture"
 # Told in one sentence; anything else is a bug and shows where. Diverging is an ArithmeticError.
 TOLD = (ValueError, TypeError, OSError, ArithmeticError)
-
-
-class Interrupted(Exception):
-    """Ctrl-C ended a command early; the message says what is there all the same."""
 
 
 app = typer.Typer(
@@ -146,33 +139,16 @@ def fit(
     [cyan]deepmixture fit features.npy --model ae-gmm --set n_init=5 --set hidden=200,100[/cyan]
     [cyan]deepmixture fit customers.csv --resume runs/customers[/cyan]
     """
-    from deepmixture import parallel, run_folder
+    from deepmixture import parallel
 
     more = inputs.parse_settings(set_ or [])
     devices = more.get("devices", devices or 1)
     if devices != 1 and parallel.helps():
-        return _help(devices, more.get("device", device or "auto"), data, key)
-    console = terminal.console()
-    if resume is not None:
-        if out is not None and out.resolve() != resume.resolve():
-            raise ValueError(f"--resume {resume} goes on in its folder; --out {out} is another")
-        out, overwrite = resume, True
-        run_folder.recover(out)
-        if run_folder.is_finished(out):
-            terminal.say(console, f"the fit in {out} is finished")
-            return
-    if out is None:
-        stem = Path(data.partition(":")[2] or data).stem or "data"
-        out = outputs.free_name(Path("runs") / f"{stem}-{model or DEFAULT}")
-    run_folder.check_new_folder(out, overwrite=overwrite)
-    checkpoint = out / run_folder.CHECKPOINT
-    begun = {} if resume is None else inputs.settings_of(checkpoint)
-    if resume is not None:
-        terminal.say(
-            console, f"going on with the fit in {out}" if begun else f"starting over: {out}"
-        )
-    began_as = begun.pop("model", DEFAULT)
-    model = model or began_as
+        try:
+            return fitting.help_to_fit(devices, more.get("device", device or "auto"), data, key)
+        except TOLD:
+            # The first process met it too, or it is the first process that was lost.
+            raise typer.Exit(BAD_INPUT) from None
     given = {
         "n_clusters": inputs.number_of_clusters(clusters),
         "random_state": seed,
@@ -187,73 +163,21 @@ def fit(
         "precision": precision,
         "devices": devices,
     }
-    settings = {"random_state": 0} | begun
-    settings |= {name: value for name, value in given.items() if value is not None}
-    settings |= more
-    first_seed = settings["random_state"] if isinstance(settings["random_state"], int) else 0
-    rows, source = inputs.open_data(data, key)
-
-    from deepmixture import checks, results
-    from deepmixture.loggers import Logged, open_loggers
-    from deepmixture.progress import Bar, StopOnSignal
-
-    estimator = inputs.make_estimator(model, settings)
-    checks.check_parameters(estimator)
-    parallel.join(estimator.devices, estimator.device).tell((model, settings))
-    terminal.say(
-        console,
-        f"{estimator.__class__.__name__} on {rows.source}: {terminal.describe_shape(rows)}",
+    settings = {name: value for name, value in given.items() if value is not None} | more
+    request = fitting.Request(
+        data,
+        key,
+        model,
+        settings,
+        out,
+        resume,
+        checkpoint_every,
+        log=log or [],
+        overwrite=overwrite,
+        with_report=not no_report,
+        verbose=verbose,
     )
-    if resume is None:
-        shutil.rmtree(checkpoint, ignore_errors=True)  # of a fit that --overwrite gives up
-    loggers = open_loggers(["csv", *(log or [])], checkpoint / run_folder.LOG, out.name)
-    logged = Logged(loggers, Bar(console, verbose), estimator.get_params(deep=False))
-    with StopOnSignal(logged, notice=lambda text: terminal.say(console, text)) as callback:
-        with _checkpoint_told(out):
-            estimator.fit(
-                rows,
-                callback=callback,
-                resume_from=checkpoint,
-                checkpoint_every=checkpoint_every,
-            )
-        for decision in estimator.decisions_:
-            terminal.say(console, decision)
-        assignments = results.assign(estimator, rows)
-        about = results.describe_run(estimator, rows, source, model=model)
-
-        def fill(folder: Path) -> None:
-            results.write_run(folder, estimator, rows, assignments, about)
-            if (checkpoint / run_folder.LOG).exists():  # a fit without an epoch logs nothing
-                shutil.copytree(checkpoint / run_folder.LOG, folder / run_folder.LOG)
-            if estimator.interrupted_:
-                shutil.copytree(checkpoint, folder / run_folder.CHECKPOINT)
-
-        written = run_folder.write_folder(out, fill, overwrite=overwrite)
-    terminal.show_clusters(console, assignments)
-    terminal.say(
-        console, f"wrote {written}: {', '.join(sorted(e.name for e in written.iterdir()))}"
-    )
-    if not no_report:
-        path = written / run_folder.REPORT
-        from deepmixture.report import write_report
-
-        try:
-            result = results.collect(estimator, rows, assignments, estimator.history_, about)
-            write_report(path, result, seed=first_seed)
-            terminal.say(console, f"wrote {path}")
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"the run is in {written}, its report is missing: deepmixture report {written}"
-            ) from None
-        except Exception as error:
-            # The run is saved: a picture that cannot be drawn is no reason to fail.
-            terminal.complain("warning", f"the report could not be written: {error}")
-            if verbose:
-                traceback.print_exc()
-    if callback.stopped or estimator.interrupted_:
-        raise Interrupted(
-            f"the model so far is in {written}; go on: deepmixture fit {data} --resume {written}"
-        )
+    fitting.fit_into_folder(request)
 
 
 @app.command()
@@ -502,35 +426,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         terminal.complain("interrupted", "nothing was written")
     return int(code or 0)
-
-
-def _help(devices: int, device: str, data: str, key: str | None) -> None:
-    """Do a share of the work of a fit that another process began, says and writes."""
-    from deepmixture import parallel
-
-    try:
-        nothing: tuple[str, dict[str, object]] = ("", {})
-        model, settings = parallel.join(devices, device).tell(nothing)
-        rows, _ = inputs.open_data(data, key)
-        inputs.make_estimator(model, settings).fit(rows)
-    except TOLD:
-        # The first process met it too, or it is the first process that was lost.
-        raise typer.Exit(BAD_INPUT) from None
-
-
-@contextmanager
-def _checkpoint_told(out: Path) -> Iterator[None]:
-    """Say where to go on if a fit ends in an error, or leave nothing where there is nothing."""
-    from deepmixture import run_folder
-    from deepmixture.checkpoint import has_checkpoint
-
-    try:
-        yield
-    except BaseException as error:
-        if not has_checkpoint(out / run_folder.CHECKPOINT):
-            run_folder.forget_checkpoint(out)
-            raise
-        if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(f"the fit can be gone on with: --resume {out}") from None
-        terminal.complain("note", f"the checkpoints are kept: --resume {out}")
-        raise
