@@ -46,10 +46,15 @@ KEEL = (
     *("banana", "mammographic", "letter"),
 )
 UCI = ("dermatology", "newthyroid", "zoo", "led7digit", "page-blocks", "pima")
+ANSWERS = (
+    *("housevotes", "heart", "cleveland", "hepatitis", "contraceptive"),
+    *("breast", "crx", "flare", "mushroom", "splice"),
+)
 SERIES = ("ItalyPowerDemand", "ArrowHead", "OSULeaf", "JapaneseVowels_eq")
 DECIDED_ON = {
     *("iris", "wine", "breast-cancer", "stretched normals", "overlapping normals"),
     *("redundant columns", *KEEL[:14], *SERIES, "newthyroid"),
+    *("mammographic", "dermatology", "zoo", "led7digit", *ANSWERS[:5]),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
 }
 """On these it was decided how a table starts, and how counts weigh; the others had no part."""
@@ -79,6 +84,7 @@ DATA: dict[str, Callable[[], Data]] = {
     **{name: partial(packaged.uci, name) for name in UCI},
     **{name: partial(packaged.uci, name, r"\s+", "data.txt") for name in ("ecoli", "yeast")},
     "glass": packaged.glass,
+    **{name: partial(packaged.answers, name) for name in ANSWERS},
     **{name: partial(packaged.series, name) for name in SERIES},
     "20 newsgroups": lambda: texts.components(packaged.texts("20newsgroups")),
     "Reuters": lambda: texts.components(packaged.texts("reuters-r8")),

