@@ -206,11 +206,13 @@ def _stages(history: Sequence[Mapping[str, object]]) -> list[Json]:
         epoch = finite(record.get("epoch"))
         stage["epochs"].append(len(stage["epochs"]) + 1 if epoch is None else epoch)
         stage["records"].append(record)
+    # In the order in which the fit first named them, which is that of the columns on disk, too.
+    named = dict.fromkeys(key for record in history for key in record if key not in aside)
+    order = sorted(named, key=lambda key: (key != "loss", key == "learning_rate"))
     for stage in stages:
         records = stage.pop("records")
-        keys = dict.fromkeys(key for record in records for key in record if key not in aside)
         series: list[Json] = []
-        for key in sorted(keys, key=lambda key: (key != "loss", key == "learning_rate")):
+        for key in order:
             values = [finite(record.get(key)) for record in records]
             known = [v for v in values if v is not None]
             if known:
