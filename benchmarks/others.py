@@ -47,14 +47,14 @@ KEEL = (
 )
 UCI = ("dermatology", "newthyroid", "zoo", "led7digit", "page-blocks", "pima")
 ANSWERS = (
-    *("housevotes", "heart", "cleveland", "hepatitis", "contraceptive"),
+    *("housevotes", "heart", "cleveland", "contraceptive"),
     *("breast", "crx", "flare", "mushroom", "splice"),
 )
 SERIES = ("ItalyPowerDemand", "ArrowHead", "OSULeaf", "JapaneseVowels_eq")
 DECIDED_ON = {
     *("iris", "wine", "breast-cancer", "stretched normals", "overlapping normals"),
     *("redundant columns", *KEEL[:14], *SERIES, "newthyroid"),
-    *("mammographic", "dermatology", "zoo", "led7digit", *ANSWERS[:5]),
+    *("mammographic", "dermatology", "zoo", "led7digit", *ANSWERS[:4]),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
 }
 """On these it was decided how a table starts, and how counts weigh; the others had no part."""

@@ -183,7 +183,7 @@ def graph_or_mixture(
     latent = np.asarray(latent, dtype=np.float64)
     if begin is not None:
         return _gone_on(latent, n_clusters, seed, begin)
-    if takes_few_values(latent[:TRIAL_ROWS]):
+    if takes_few_values(latent):
         return latent_classes(latent, n_clusters, seed, n_init)
     rng = np.random.default_rng(seed)
     few, places = manifold(latent, n_clusters, min(10, latent.shape[1]), seed, rng)

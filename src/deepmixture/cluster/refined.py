@@ -163,7 +163,7 @@ class Refined(Pretrained):
             if self.kind_ == "counts":
                 values *= starts.rarity(values)
             values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-        elif self.kind_ == "table" and takes_few_values(values[: embedding.TRIAL_ROWS]):
+        elif self.kind_ == "table" and takes_few_values(values):
             return values.astype(np.float64)
         return starts.principal(values, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
 
