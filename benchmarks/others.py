@@ -121,8 +121,7 @@ def compare(name: str, seeds: list[int]) -> dict[str, Any]:
     ours, seconds = [], []
     for seed in seeds:
         began = time.perf_counter()
-        kind = "counts" if name in COUNTS else "auto"
-        fitted = deepmixture.DeepMixture(n_clusters, kind=kind, random_state=seed).fit(rows)
+        fitted = deepmixture.DeepMixture(n_clusters, random_state=seed).fit(rows)
         seconds.append(time.perf_counter() - began)
         ours.append(score_clustering(classes, fitted.labels_))
     others = usual(rows, n_clusters, name in COUNTS)

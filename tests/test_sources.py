@@ -12,6 +12,8 @@ import torch
 from torch.utils.data import Dataset, TensorDataset
 
 import deepmixture
+from deepmixture import DeepMixture
+from deepmixture.data import decide_kind, open_rows
 from deepmixture.estimator import LatentMixtureEstimator
 
 Make = Callable[..., LatentMixtureEstimator]
@@ -127,6 +129,54 @@ def test_the_kind_follows_from_the_rows_or_is_given(make: Make) -> None:
         estimator = make(**settings).fit(x)
         assert (estimator.kind_, estimator.scaling_.method) == (kind, scalings[kind])
     assert make(**settings, kind="table").fit(wide).scaling_.method == "standard"
+
+
+def words(rng: np.random.Generator) -> np.ndarray:
+    """Counts of 200 words, most of which a text does not have."""
+    return rng.poisson(rng.choice([0.1, 0.5, 9.0], p=[0.9, 0.08, 0.02], size=200), (300, 200))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float32"])
+@pytest.mark.parametrize(
+    ("kind", "draw"),
+    [
+        ("counts", words),
+        ("counts", lambda rng: rng.random((300, 100)) < 0.02),
+        ("table", lambda rng: rng.integers(1, 6, size=(300, 70))),
+        ("table", lambda rng: np.eye(5)[rng.integers(5, size=(300, 20))].reshape(300, -1)),
+        ("image", lambda rng: rng.choice([0, 90, 255], p=[0.7, 0.2, 0.1], size=(300, 100))),
+        ("embedding", lambda rng: rng.integers(0, 256, size=(300, 70))),
+        ("embedding", lambda rng: rng.random((300, 100))),
+        ("table", lambda rng: rng.random((300, 100)) < 0.3),
+        ("embedding", lambda rng: rng.integers(-5, 6, size=(300, 70))),
+        ("embedding", lambda rng: np.zeros((300, 70))),
+    ],
+)
+def test_many_whole_numbers_are_told_apart(
+    kind: str, draw: Callable[[np.random.Generator], np.ndarray], dtype: str
+) -> None:
+    rows = open_rows(draw(np.random.default_rng(0)).astype(dtype))
+    found, why = decide_kind(rows)
+    assert found == kind
+    assert why.startswith(f"{kind}: ")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pixels_that_were_divided_are_pixels(images: np.ndarray, dtype: str) -> None:
+    flat = images.reshape(len(images), -1).astype(dtype)
+    assert decide_kind(open_rows(flat * 255 / flat.max() // 1 / 255))[0] == "image"
+    assert decide_kind(open_rows(np.pad(flat / flat.max() / 2, ((0, 0), (0, 1)))))[0] != "image"
+
+
+def test_images_that_came_flat_are_changed_like_images(images: np.ndarray) -> None:
+    short = {"pretrain_epochs": 1, "refine_epochs": 1, "epochs": 1, "random_state": 0}
+    square = DeepMixture(3, **short).fit(images)
+    flat = DeepMixture(3, **short).fit(images.reshape(len(images), -1))
+    assert flat.kind_ == "image"
+    np.testing.assert_array_equal(flat.labels_, square.labels_)
+    np.testing.assert_array_equal(
+        flat.predict_proba(images.reshape(len(images), -1)), square.predict_proba(images)
+    )
 
 
 def test_the_training_rows_are_not_written_to(make: Make, blobs: np.ndarray) -> None:

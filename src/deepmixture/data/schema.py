@@ -12,6 +12,10 @@ Kind = Literal["image", "table", "embedding", "counts"]
 
 # Fewer columns than this are taken for a table, and fewer pixels for no image.
 _N_MANY = 64
+_WHITE = 255
+_MOST_ANSWERS = 12  # to a question; of the words of a text some come more often
+_MOST, _NEARLY_ALL = 2 / 3, 0.95  # answers in a column each leave four of five zero, or fewer
+_SEEN_NUMBERS = 2_000_000
 
 
 def decide_kind(rows: Rows) -> tuple[Kind, str]:
@@ -29,7 +33,39 @@ def decide_kind(rows: Rows) -> tuple[Kind, str]:
         return "table", f"table: a data frame of {width} columns"
     if width < _N_MANY:
         return "table", f"table: {width} columns, fewer than {_N_MANY}"
+    if (found := _kind_of_values(rows.values)) is not None:
+        return found
     return "embedding", f"embedding: {width} columns, {_N_MANY} or more, that have no names"
+
+
+def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
+    """Tell pixels, counts and answers apart in many columns, by the first rows.
+
+    None if they are none of these: negative or broken numbers, or features in bytes.
+    """
+    width = values.shape[1]
+    some = np.asarray(values[: max(1, _SEEN_NUMBERS // width)])
+    most, side = some.max(), isqrt(width)
+    if most == 1 and side**2 == width and _are_parts_of_white(some):
+        return "image", f"image: {width} parts of {_WHITE} a row are {side} x {side} pixels"
+    if most == 0 or not _are_counts(some):
+        return None
+    if most == _WHITE and side**2 == width:
+        return "image", f"image: {width} numbers a row up to {_WHITE} are {side} x {side} pixels"
+    zeros = (some == 0).mean()
+    if zeros >= _NEARLY_ALL or (zeros >= _MOST and most > _MOST_ANSWERS):
+        return "counts", f"counts: whole numbers of 0 and above, {zeros:.0%} of them 0"
+    if most <= _MOST_ANSWERS:
+        return "table", f"table: whole numbers of at most {most:g} are answers"
+    return None
+
+
+def _are_parts_of_white(values: np.ndarray) -> bool:
+    """Whether values are bytes over 255, and not all black or white."""
+    values = values * np.float64(_WHITE)
+    whole = np.rint(values)
+    between = (whole > 0) & (whole < _WHITE)
+    return bool(between.any() and (whole >= 0).all() and (np.abs(values - whole) < 1e-3).all())
 
 
 def _are_counts(values: np.ndarray) -> bool:
