@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import scipy.sparse
 import torch
+from sklearn.datasets import load_digits
 from torch.utils.data import Dataset, TensorDataset
 
 import deepmixture
@@ -136,6 +137,11 @@ def words(rng: np.random.Generator) -> np.ndarray:
     return rng.poisson(rng.choice([0.1, 0.5, 9.0], p=[0.9, 0.08, 0.02], size=200), (300, 200))
 
 
+def blocks(rng: np.random.Generator) -> np.ndarray:
+    """Images of 10 x 10 pixels that are alike in blocks of 2 x 2."""
+    return rng.integers(0, 9, size=(300, 5, 5)).repeat(2, axis=1).repeat(2, axis=2)
+
+
 @pytest.mark.parametrize("dtype", ["int64", "float32"])
 @pytest.mark.parametrize(
     ("kind", "draw"),
@@ -144,7 +150,7 @@ def words(rng: np.random.Generator) -> np.ndarray:
         ("counts", lambda rng: rng.random((300, 100)) < 0.02),
         ("table", lambda rng: rng.integers(1, 6, size=(300, 70))),
         ("table", lambda rng: np.eye(5)[rng.integers(5, size=(300, 20))].reshape(300, -1)),
-        ("image", lambda rng: rng.choice([0, 90, 255], p=[0.7, 0.2, 0.1], size=(300, 100))),
+        ("image", lambda rng: blocks(rng).reshape(300, -1)),
         ("embedding", lambda rng: rng.integers(0, 256, size=(300, 70))),
         ("embedding", lambda rng: rng.random((300, 100))),
         ("table", lambda rng: rng.random((300, 100)) < 0.3),
@@ -161,11 +167,20 @@ def test_many_whole_numbers_are_told_apart(
     assert why.startswith(f"{kind}: ")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_pixels_that_were_divided_are_pixels(images: np.ndarray, dtype: str) -> None:
-    flat = images.reshape(len(images), -1).astype(dtype)
-    assert decide_kind(open_rows(flat * 255 / flat.max() // 1 / 255))[0] == "image"
-    assert decide_kind(open_rows(np.pad(flat / flat.max() / 2, ((0, 0), (0, 1)))))[0] != "image"
+@pytest.mark.parametrize("scale", [1.0, 1 / 16, 15.3])
+def test_pixels_are_known_by_those_below_them(scale: float) -> None:
+    digits = load_digits().data * scale
+    assert decide_kind(open_rows(digits))[0] == "image"
+    shuffled = digits[:, np.random.default_rng(0).permutation(64)]
+    assert decide_kind(open_rows(shuffled + 0.01))[0] == "embedding"
+
+
+def test_series_are_no_pixels() -> None:
+    rng = np.random.default_rng(0)
+    walks = np.cumsum(rng.normal(size=(100, 256)), axis=1)
+    waves = np.sin(np.linspace(0, 20, 256) + 6 * rng.random((100, 1)))
+    for series in (walks, waves):
+        assert decide_kind(open_rows(series - series.min()))[0] == "embedding"
 
 
 def test_images_that_came_flat_are_changed_like_images(images: np.ndarray) -> None:

@@ -12,7 +12,8 @@ Kind = Literal["image", "table", "embedding", "counts"]
 
 # Fewer columns than this are taken for a table, and fewer pixels for no image.
 _N_MANY = 64
-_WHITE = 255
+_ALIKE = 0.2  # correlation; of pixels at least 0.25 and 0.38
+_FEWEST_ROWS = 10
 _MOST_ANSWERS = 12  # to a question; of the words of a text some come more often
 _MOST, _NEARLY_ALL = 2 / 3, 0.95  # answers in a column each leave four of five zero, or fewer
 _SEEN_NUMBERS = 2_000_000
@@ -41,17 +42,18 @@ def decide_kind(rows: Rows) -> tuple[Kind, str]:
 def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
     """Tell pixels, counts and answers apart in many columns, by the first rows.
 
-    None if they are none of these: negative or broken numbers, or features in bytes.
+    None if they are none of these, as features that an encoder gives.
     """
     width = values.shape[1]
     some = np.asarray(values[: max(1, _SEEN_NUMBERS // width)])
-    most, side = some.max(), isqrt(width)
-    if most == 1 and side**2 == width and _are_parts_of_white(some):
-        return "image", f"image: {width} parts of {_WHITE} a row are {side} x {side} pixels"
-    if most == 0 or not _are_counts(some):
+    if not (some >= 0).all() or not some.any():
         return None
-    if most == _WHITE and side**2 == width:
-        return "image", f"image: {width} numbers a row up to {_WHITE} are {side} x {side} pixels"
+    if _are_pixels(some):
+        side = isqrt(width)
+        return "image", f"image: {width} columns, alike where {side} apart: {side} x {side} pixels"
+    if not _are_counts(some):
+        return None
+    most = some.max()
     zeros = (some == 0).mean()
     if zeros >= _NEARLY_ALL or (zeros >= _MOST and most > _MOST_ANSWERS):
         return "counts", f"counts: whole numbers of 0 and above, {zeros:.0%} of them 0"
@@ -60,12 +62,25 @@ def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
     return None
 
 
-def _are_parts_of_white(values: np.ndarray) -> bool:
-    """Whether values are bytes over 255, and not all black or white."""
-    values = values * np.float64(_WHITE)
-    whole = np.rint(values)
-    between = (whole > 0) & (whole < _WHITE)
-    return bool(between.any() and (whole >= 0).all() and (np.abs(values - whole) < 1e-3).all())
+def _are_pixels(values: np.ndarray) -> bool:
+    """Whether rows are squares, laid out line by line: a pixel is like the one below it.
+
+    Columns of a series are alike, too, but the less so the farther apart they are.
+    """
+    width = values.shape[1]
+    side = isqrt(width)
+    if side**2 != width or len(values) < _FEWEST_ROWS:
+        return False
+    varies = values.std(0) > 0
+    standard = (values - values.mean(0)) / np.where(varies, values.std(0), 1.0)
+
+    def alike(distance: int) -> float:
+        products = (standard[:, :-distance] * standard[:, distance:]).mean(0)
+        both = varies[:-distance] & varies[distance:]
+        return float(products[both].mean()) if both.any() else 0.0
+
+    between = max(alike(side // 2), alike(side + side // 2))
+    return alike(1) > _ALIKE and alike(side) > between + _ALIKE
 
 
 def _are_counts(values: np.ndarray) -> bool:
