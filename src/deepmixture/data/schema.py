@@ -42,11 +42,11 @@ def decide_kind(rows: Rows) -> tuple[Kind, str]:
 def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
     """Tell pixels, counts and answers apart in many columns, by the first rows.
 
-    None if they are none of these, as features that an encoder gives.
+    None if they are none of these, as features that an encoder gives, or too few to tell.
     """
     width = values.shape[1]
     some = np.asarray(values[: max(1, _SEEN_NUMBERS // width)])
-    if not (some >= 0).all() or not some.any():
+    if len(some) < _FEWEST_ROWS or some.min() < 0 or some.min() == some.max():
         return None
     if _are_pixels(some):
         side = isqrt(width)
@@ -69,7 +69,7 @@ def _are_pixels(values: np.ndarray) -> bool:
     """
     width = values.shape[1]
     side = isqrt(width)
-    if side**2 != width or len(values) < _FEWEST_ROWS:
+    if side**2 != width:
         return False
     varies = values.std(0) > 0
     standard = (values - values.mean(0)) / np.where(varies, values.std(0), 1.0)
