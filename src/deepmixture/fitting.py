@@ -112,12 +112,11 @@ def fit_into_folder(asked: Request) -> None:
         console, f"wrote {written}: {', '.join(sorted(e.name for e in written.iterdir()))}"
     )
     if asked.with_report:
-        seed = settings["random_state"] if isinstance(settings["random_state"], int) else 0
         _write_report(
             console,
             written,
             lambda: results.collect(estimator, rows, assignments, estimator.history_, about),
-            seed,
+            settings["random_state"] or 0,
             asked.verbose,
         )
     if callback.stopped or estimator.interrupted_:

@@ -1,6 +1,5 @@
 """The estimator DeepMixture: the default, by a neighbour graph, consistency and the evidence."""
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -185,9 +184,9 @@ callable, default="auto"
 
     def _image_sides(self) -> tuple[int, int, int] | None:
         # Of images that came flat the squares are known.
-        side = math.isqrt(self.n_features_in_)
-        flat = self.kind_ == "image" and not self.image_shape_ and side**2 == self.n_features_in_
-        return (side, side, 1) if flat else super()._image_sides()
+        flat = self.kind_ == "image" and not self.image_shape_
+        side = data.square_side(self.n_features_in_) if flat else None
+        return (side, side, 1) if side else super()._image_sides()
 
     def _automatic_network(self) -> str:
         return presets.network_for_representation(self.kind_, self._image_sides())

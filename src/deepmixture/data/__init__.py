@@ -3,7 +3,7 @@
 from deepmixture.data.fitting import fit_scaling
 from deepmixture.data.rows import Rows, open_rows
 from deepmixture.data.scaling import Scaling
-from deepmixture.data.schema import Kind, as_images, check_finite, decide_kind
+from deepmixture.data.schema import Kind, as_images, check_finite, decide_kind, square_side
 
 __all__ = [
     "Kind",
@@ -14,4 +14,5 @@ __all__ = [
     "decide_kind",
     "fit_scaling",
     "open_rows",
+    "square_side",
 ]

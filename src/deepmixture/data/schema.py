@@ -27,8 +27,8 @@ def decide_kind(rows: Rows) -> tuple[Kind, str]:
     if rows.was_sparse and _are_counts(rows.values):
         return "counts", "counts: sparse, with whole numbers of 0 and above"
     plain = not (rows.is_frame or rows.was_sparse)
-    side = isqrt(width)
-    if plain and rows.values.dtype == np.uint8 and width >= _N_MANY and side**2 == width:
+    side = square_side(width)
+    if plain and rows.values.dtype == np.uint8 and width >= _N_MANY and side:
         return "image", f"image: {width} bytes a row are {side} x {side} pixels"
     if rows.is_frame:
         return "table", f"table: a data frame of {width} columns"
@@ -48,8 +48,8 @@ def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
     some = np.asarray(values[: max(1, _SEEN_NUMBERS // width)])
     if len(some) < _FEWEST_ROWS or some.min() < 0 or some.min() == some.max():
         return None
-    if _are_pixels(some):
-        side = isqrt(width)
+    side = square_side(width)
+    if side and _are_pixels(some, side):
         return "image", f"image: {width} columns, alike where {side} apart: {side} x {side} pixels"
     if not _are_counts(some):
         return None
@@ -62,15 +62,11 @@ def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
     return None
 
 
-def _are_pixels(values: np.ndarray) -> bool:
+def _are_pixels(values: np.ndarray, side: int) -> bool:
     """Whether rows are squares, laid out line by line: a pixel is like the one below it.
 
     Columns of a series are alike, too, but the less so the farther apart they are.
     """
-    width = values.shape[1]
-    side = isqrt(width)
-    if side**2 != width:
-        return False
     varies = values.std(0) > 0
     standard = (values - values.mean(0)) / np.where(varies, values.std(0), 1.0)
 
@@ -94,6 +90,12 @@ def _are_counts(values: np.ndarray) -> bool:
     return True
 
 
+def square_side(n_pixels: int) -> int | None:
+    """Return the side of the square that so many pixels make; None if they make none."""
+    side = isqrt(n_pixels)
+    return side if side**2 == n_pixels else None
+
+
 def as_images(rows: Rows) -> np.ndarray:
     """Return the rows as images (N, H, W) or (N, H, W, C), without a copy.
 
@@ -101,8 +103,8 @@ def as_images(rows: Rows) -> np.ndarray:
     """
     shape = rows.image_shape
     if shape is None:
-        side = isqrt(rows.n_features)
-        if side**2 != rows.n_features:
+        side = square_side(rows.n_features)
+        if side is None:
             raise ValueError(
                 f"X has rows of {rows.n_features} numbers, which make no square image: "
                 "expected an array of shape (N, H, W) or (N, H, W, C)"
