@@ -51,6 +51,21 @@ ANSWERS = (
     *("breast", "crx", "flare", "mushroom", "splice"),
 )
 SERIES = ("ItalyPowerDemand", "ArrowHead", "OSULeaf", "JapaneseVowels_eq")
+NEW_SERIES = ("ACSF1", "GunPoint", "BasicMotions")
+OF_R: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "olive": ("dslabs", "olive", "area", ()),
+    "tissues": ("dslabs", "tissue_gene_expression", "y", ()),
+    "cells": ("modeldata", "cells", "class", ()),
+    "leaves": ("modeldata", "leaf_id_flavia", "species", ()),
+    "penguins": ("modeldata", "penguins", "species", ()),
+    "oils": ("modeldata", "oils", "class", ()),
+    "crabs": ("MASS", "crabs", "sp+sex", ("index",)),
+    "diabetes": ("heplots", "Diabetes", "group", ()),
+    "athletes": ("DAAG", "ais", "sex", ()),
+    "spam": ("DAAG", "spam7", "yesno", ()),
+    "bodies": ("openintro", "bdims", "sex", ()),
+    "hawks": ("Stat2Data", "Hawks", "Species", ("Month", "Day", "Year")),
+}
 DECIDED_ON = {
     *("iris", "wine", "breast-cancer", "stretched normals", "overlapping normals"),
     *("redundant columns", *KEEL[:14], *SERIES, "newthyroid"),
@@ -86,6 +101,11 @@ DATA: dict[str, Callable[[], Data]] = {
     "glass": packaged.glass,
     **{name: partial(packaged.answers, name) for name in ANSWERS},
     **{name: partial(packaged.series, name) for name in SERIES},
+    **{name: partial(packaged.of_r, *of_r) for name, of_r in OF_R.items()},
+    **{name: partial(packaged.series, name, "sktime") for name in NEW_SERIES},
+    "Trace": packaged.trace,
+    "blood cells": packaged.blood_cells,
+    "5,000 images": packaged.few_images,
     "20 newsgroups": lambda: texts.components(packaged.texts("20newsgroups")),
     "Reuters": lambda: texts.components(packaged.texts("reuters-r8")),
     "20 newsgroups words": lambda: texts.word_counts(packaged.texts("20newsgroups")),

