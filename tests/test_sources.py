@@ -183,6 +183,16 @@ def test_series_are_no_pixels() -> None:
         assert decide_kind(open_rows(series - series.min()))[0] == "embedding"
 
 
+def test_columns_in_units_of_their_own_are_a_table() -> None:
+    rng = np.random.default_rng(0)
+    units = 10.0 ** rng.uniform(-3, 3, size=70)
+    measured = (rng.normal(size=(300, 70)) + 3.0) * units
+    assert decide_kind(open_rows(measured))[0] == "table"
+    assert decide_kind(open_rows(measured - measured.mean(0)))[0] == "embedding"  # as of PCA
+    measured[:, 0] = 1.0  # what no table may have
+    assert decide_kind(open_rows(measured))[0] == "embedding"
+
+
 def test_images_that_came_flat_are_changed_like_images(images: np.ndarray) -> None:
     short = {"pretrain_epochs": 1, "refine_epochs": 1, "epochs": 1, "random_state": 0}
     square = DeepMixture(3, **short).fit(images)

@@ -10,7 +10,7 @@ from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
 
 from deepmixture import embedding, normals, starts, trials
-from deepmixture.connections import shared_neighbours, strongest_connection
+from deepmixture.connections import information, shared_neighbours, strongest_connection
 from deepmixture.normals import Start
 
 Array = NDArray[np.float64]
@@ -155,6 +155,16 @@ def test_an_empty_cluster_gives_a_start_without_nan() -> None:
     assert start.weights[4] < 1e-6
 
 
+def test_rows_far_from_the_origin_are_seen_from_their_mean() -> None:
+    rows = np.random.default_rng(0).normal(size=(500, 80)).astype(np.float32) * np.arange(1, 81)
+    assert starts.standardised_if_far(rows) is rows
+    far = starts.standardised_if_far(rows + 200.0)
+    np.testing.assert_allclose(far.mean(0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(far.std(0), 1.0, atol=1e-5)
+    constant = starts.standardised_if_far(np.column_stack([rows, np.full(500, 1e4)]))
+    assert np.isfinite(constant).all()
+
+
 def test_what_is_in_every_row_weighs_least() -> None:
     counts = np.array([[3.0, 1.0, 0.0], [1.0, 0.0, 0.0], [9.0, 0.0, 2.0], [1.0, 0.0, 5.0]])
     np.testing.assert_allclose(starts.rarity(counts), np.log([5 / 4, 5 / 1, 5 / 2]))
@@ -253,6 +263,21 @@ def test_a_small_group_that_lies_apart_is_worth_more_than_two_halves() -> None:
     rows = rng.normal(size=(1015, 4)) + 9.0 * small[:, None]
     halves = (rows[:, 0] > 0).astype(int)
     assert likeliest(rows, halves, small) == 1
+
+
+def test_a_group_of_few_does_not_lose_to_two_halves_of_many() -> None:
+    """Of a wide and a small group the wide one's halves tell more, and leave more untold."""
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], [545, 255, 90])
+    rows = rng.normal(size=(890, 2)) * np.where(group == 2, 0.4, 1.0)[:, None]
+    rows[group == 0, 1] *= 3.0
+    rows[:, 0] += np.select([group == 1, group == 2], [7.0, -5.0])
+    halved = np.where(group == 2, 0, np.where(group == 1, 1, np.where(rows[:, 1] > 0, 2, 0)))
+    near = embedding.neighbours(rows, 10, seed=0)
+    candidates = [np.eye(3)[labels] for labels in (halved, group)]
+    told = [information(shared_neighbours(r, near)) for r in candidates]
+    assert told[0] > told[1] + trials.LITTLE_LESS_TOLD
+    assert trials.likeliest(rows, candidates, near) == 1
 
 
 def test_a_cluster_of_one_row_is_judged_too() -> None:

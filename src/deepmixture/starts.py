@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 MOST_EMBEDDINGS = 5
+FAR = 2.0  # the square of the mean over the sum of the variances; of features of photographs 0.7
 ABOVE_ZERO = 1e-3  # what scaling forth and back leaves of a zero is less
 
 
@@ -342,6 +343,21 @@ def principal(rows: NDArray[Any], n_components: int, seed: int) -> Array:
         return np.asarray(rows, dtype=np.float64)
     solver = PCA(n_components, svd_solver="randomized", random_state=seed % 2**32)
     return np.asarray(solver.fit_transform(rows.astype(np.float32, copy=False)), dtype=np.float64)
+
+
+def standardised_if_far(rows: NDArray[Any]) -> NDArray[Any]:
+    """Standardise the columns of rows (N, F) whose directions say little, by rows drawn evenly.
+
+    That is where their mean is far longer than they spread about it: then all directions are
+    nearly its own.
+    """
+    some = rows[:: max(1, len(rows) // TRIAL_ROWS)].astype(np.float64)
+    mean, spread = some.mean(0), some.std(0)
+    if (mean**2).sum() <= FAR * (spread**2).sum():
+        return rows
+    spread[spread == 0] = 1.0
+    standard: NDArray[Any] = (rows - mean) / spread
+    return standard.astype(rows.dtype)
 
 
 def rarity(counts: NDArray[Any]) -> NDArray[Any]:

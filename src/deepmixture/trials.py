@@ -112,7 +112,9 @@ def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> i
     Of those whose clusters tell nearly as much as any do of the clusters of a row's neighbours (of
     few rows that is not known to more than 2.5 / sqrt(n) nats), and leave no more than twice as
     much untold, the one whose clusters, as normals, make the rows likeliest: by the mean
-    log-density of a mixture with their moments and shrunk covariances (Ledoit & Wolf 2004).
+    log-density of a mixture with their moments and shrunk covariances (Ledoit & Wolf 2004). As the
+    clusters of one size tell most, the same goes for those that tell nearly as much as any do
+    beyond half of what they leave untold.
     By the density alone a cluster of rows that are all but alike in some columns is worth any cut
     elsewhere; by the neighbours alone groups of one centre that differ in their spread are no
     groups.
@@ -131,9 +133,12 @@ def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> i
     told = np.array([information(s) for s in shared])
     untold = np.array([entropy(s) for s in shared]) - told
     best = told.argmax()
-    tells = told >= told[best] - max(LITTLE_LESS_TOLD, NOISE_OF_TOLD / math.sqrt(len(rows)))
-    cuts_little = untold <= 2.0 * untold[best] + LITTLE_UNTOLD
-    kept = tells & cuts_little
+    noise = max(LITTLE_LESS_TOLD, NOISE_OF_TOLD / math.sqrt(len(rows)))
+    kept = np.zeros(len(found), dtype=bool)
+    for gain in (told, told - 0.5 * untold):
+        most = gain.argmax()
+        cuts_little = untold <= 2.0 * untold[most] + LITTLE_UNTOLD
+        kept |= cuts_little & (gain >= gain[most] - noise)
     cuts = np.array([strongest_connection(s) for s in shared])
     if cuts[best] > 2 * CONNECTED:
         kept |= cuts <= CONNECTED

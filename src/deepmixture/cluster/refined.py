@@ -162,6 +162,8 @@ class Refined(Pretrained):
             values = values * self.scaling_.scale + self.scaling_.offset
             if self.kind_ == "counts":
                 values *= starts.rarity(values)
+            else:
+                values = starts.standardised_if_far(values)
             values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
         elif self.kind_ == "table" and takes_few_values(values):
             return values.astype(np.float64)

@@ -16,6 +16,8 @@ _ALIKE = 0.2  # correlation; of pixels at least 0.25 and 0.38
 _FEWEST_ROWS = 10
 _MOST_ANSWERS = 12  # to a question; of the words of a text some come more often
 _MOST, _NEARLY_ALL = 2 / 3, 0.95  # answers in a column each leave four of five zero, or fewer
+_DIFFERENT_SPREADS = 10.0  # of columns, the ninth tenth over the first; of features at most 6
+_CENTRED = 0.1  # standard deviations; principal components spread differently, about zero
 _SEEN_NUMBERS = 2_000_000
 
 
@@ -40,14 +42,23 @@ def decide_kind(rows: Rows) -> tuple[Kind, str]:
 
 
 def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
-    """Tell pixels, counts and answers apart in many columns, by the first rows.
+    """Tell pixels, counts, answers and units apart in many columns, by the first rows.
 
     None if they are none of these, as features that an encoder gives, or too few to tell.
     """
     width = values.shape[1]
     some = np.asarray(values[: max(1, _SEEN_NUMBERS // width)])
-    if len(some) < _FEWEST_ROWS or some.min() < 0 or some.min() == some.max():
+    if len(some) < _FEWEST_ROWS or some.min() == some.max():
         return None
+    if some.min() >= 0 and (found := _kind_from_zero_on(some)) is not None:
+        return found
+    if values.dtype.kind == "f" and _have_units_of_their_own(some):
+        return "table", f"table: {width} columns of very different spreads, in units of their own"
+    return None
+
+
+def _kind_from_zero_on(some: np.ndarray) -> tuple[Kind, str] | None:
+    width = some.shape[1]
     side = square_side(width)
     if side and _are_pixels(some, side):
         return "image", f"image: {width} columns, alike where {side} apart: {side} x {side} pixels"
@@ -77,6 +88,17 @@ def _are_pixels(values: np.ndarray, side: int) -> bool:
 
     between = max(alike(side // 2), alike(side + side // 2))
     return alike(1) > _ALIKE and alike(side) > between + _ALIKE
+
+
+def _have_units_of_their_own(values: np.ndarray) -> bool:
+    """Whether columns spread very differently, each about a mean of its own, and all vary."""
+    values = values.astype(np.float64)
+    spread = values.std(0)
+    if not np.isfinite(spread).all() or (spread == 0).any():
+        return False
+    least, most = np.quantile(spread, [0.1, 0.9])
+    centred = np.median(np.abs(values.mean(0)) / spread) <= _CENTRED
+    return bool(most > _DIFFERENT_SPREADS * least and not centred)
 
 
 def _are_counts(values: np.ndarray) -> bool:
