@@ -44,11 +44,16 @@ KEEL = (
     *("penbased", "satimage", "segment", "texture", "vehicle", "vowel", "wisconsin", "ionosphere"),
     *("twonorm", "ring", "phoneme", "spambase", "movement_libras", "sonar"),
     *("banana", "mammographic", "letter"),
+    *("optdigits", "magic", "australian", "bupa", "saheart", "tae"),
 )
-UCI = ("dermatology", "newthyroid", "zoo", "led7digit", "page-blocks", "pima")
+UCI = (
+    *("dermatology", "newthyroid", "zoo", "led7digit", "page-blocks", "pima"),
+    *("appendicitis", "balance", "haberman", "spectfheart"),
+)
 ANSWERS = (
     *("housevotes", "heart", "cleveland", "contraceptive"),
     *("breast", "crx", "flare", "mushroom", "splice"),
+    *("german", "automobile", "lymphography"),
 )
 SERIES = ("ItalyPowerDemand", "ArrowHead", "OSULeaf", "JapaneseVowels_eq")
 NEW_SERIES = ("ACSF1", "GunPoint", "BasicMotions")
@@ -70,6 +75,8 @@ DECIDED_ON = {
     *("iris", "wine", "breast-cancer", "stretched normals", "overlapping normals"),
     *("redundant columns", *KEEL[:14], *SERIES, "newthyroid"),
     *("mammographic", "dermatology", "zoo", "led7digit", *ANSWERS[:4]),
+    *("banana", "ecoli", "glass", "page-blocks", "pima", "yeast"),
+    *(*OF_R, *NEW_SERIES, "Trace", "blood cells"),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
 }
 """On these it was decided how a table starts, and how counts weigh; the others had no part."""
