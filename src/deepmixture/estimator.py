@@ -72,7 +72,8 @@ class LatentMixtureEstimator(FittedMixture):
         Automatically: arrays of three or four dimensions are images, sparse counts are counts,
         frames and narrow arrays are tables. Arrays of 64 columns or more are embeddings, but
         squares whose columns are alike a line apart are images, and whole numbers are counts
-        (nearly all zero, or two thirds and some above 12) or a table (at most 12).
+        (nearly all zero, or two thirds and some above 12) or a table (at most 12), as are columns
+        of very different spreads, each about a mean of its own.
     scaling : {"auto", "none", "unit", "standard", "global", "log"}, default="auto"
         How columns are scaled before training: to [0, 1], to zero mean and unit deviation each,
         by one common deviation, or by log(1 + x) and one common deviation.
