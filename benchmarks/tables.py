@@ -465,13 +465,26 @@ def others_section() -> str:
         many = sum(lost(result) > 2 for result in results)
         return f"{mean(map(lost, results)):.1f}, and more than 2 on {many}"
 
+    def means_of(results: Sequence[Result]) -> str:
+        ours = mean(mean(scores["nmi"] for scores in r["deepmixture"]) for r in results)
+        others = (
+            f"{way} {100 * mean(r['others'][way]['nmi'] for r in results):.1f}" for way in ways
+        )
+        return f"DeepMixture {100 * ours:.1f}, {', '.join(others)}"
+
     tables = [result for result in found if result.get("kind") == "table"]
     unseen = [result for result in tables if result["data"] not in DECIDED_ON]
+    rest = [result for result in found if result.get("kind") != "table"]
 
-    summary = unseen and [
-        f"On the {len(tables)} tables DeepMixture loses to the best of the three, on the mean, "
-        f"{losses(tables)}; on the {len(unseen)} without a star {losses(unseen)}.",
-        "",
+    summary = [
+        f"On the {len(results)} {what} DeepMixture loses to the best of the three, on the mean, "
+        f"{losses(results)}. Mean NMI: {means_of(results)}.\n"
+        for what, results in (
+            ("tables", tables),
+            ("tables without a star", unseen),
+            ("embeddings, images and counts", rest),
+        )
+        if results
     ]
 
     def row(result: Result) -> str:

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,12 @@ from deepmixture.embedding import (
     neighbours,
 )
 from deepmixture.latent_classes import most_probable, on_all_rows, takes_few_values
-from deepmixture.normals import Start, from_responsibilities
+from deepmixture.normal_mixture import NormalMixture, Products, improved
+from deepmixture.normals import Start, from_responsibilities, least_variance
 from deepmixture.trials import (
     ROWS_A_CLUSTER,
     Trial,
     cuts_more,
-    fit_mixture,
     joined,
     likeliest,
     many_clusters,
@@ -34,9 +34,6 @@ from deepmixture.trials import (
     most_informative,
     try_mixtures,
 )
-
-if TYPE_CHECKING:
-    from sklearn.mixture import GaussianMixture
 
 Array = NDArray[np.float64]
 MOST_EMBEDDINGS = 5
@@ -101,10 +98,10 @@ def gaussian_mixture(
         near = neighbours(latent[few], N_NEAR, seed)
         best = most_informative(try_mixtures(latent[few], n_clusters, rng, n_init, near)).mixture
     else:
-        best = mixture_from(latent[few], begin[few], rng)
-        if cuts_more(latent[few], best.predict_proba(latent[few]), begin[few], seed):
+        best = mixture_from(latent[few], begin[few])
+        if cuts_more(latent[few], best.responsibilities(latent[few]), begin[few], seed):
             return from_responsibilities(latent, begin)
-    return _on_all_rows(latent, best, rng)
+    return _on_all_rows(latent, best)
 
 
 def neighbour_graph(
@@ -134,7 +131,7 @@ def neighbour_graph(
     if not len(few):
         return gaussian_mixture(latent, n_clusters, seed, n_init, begin)
     if begin is not None:
-        known = mixture_from(places, begin[few], rng).predict_proba(places)
+        known = mixture_from(places, begin[few]).responsibilities(places)
         if cuts_more(latent[few], known, begin[few], seed):
             return from_responsibilities(latent, begin)
         return from_responsibilities(latent, for_all_rows(latent, few, known))
@@ -199,7 +196,7 @@ def graph_or_mixture(
     best = likeliest(latent[few], found, near)
     if best >= len(plain):
         return from_responsibilities(latent, for_all_rows(latent, few, found[best]))
-    return _on_all_rows(latent, plain[best].mixture, rng)
+    return _on_all_rows(latent, plain[best].mixture)
 
 
 def _gone_on(latent: Array, n_clusters: int, seed: int, begin: Array) -> Start:
@@ -371,7 +368,7 @@ def rarity(counts: NDArray[Any]) -> NDArray[Any]:
     return weights.astype(counts.dtype)
 
 
-def _on_all_rows(latent: Array, few: "GaussianMixture", rng: np.random.Generator) -> Start:
+def _on_all_rows(latent: Array, few: NormalMixture) -> Start:
     """Start from the mixture on all rows that one on some of them leads to."""
-    found = fit_mixture(latent, len(few.weights_), rng, begin=few)
-    return from_responsibilities(latent, found.predict_proba(latent), found.covariances_)
+    found = improved(Products(latent), few, least_variance(latent))
+    return from_responsibilities(latent, found.responsibilities(latent), found.covariances)

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,8 @@ from deepmixture.connections import (
     strongest_connection,
 )
 from deepmixture.embedding import neighbours
+from deepmixture.normal_mixture import NormalMixture, Products, from_labels, improved
 from deepmixture.normals import from_responsibilities, least_variance
-
-if TYPE_CHECKING:
-    from sklearn.mixture import GaussianMixture
 
 Array = NDArray[np.float64]
 FLOOR_OF_VARIANCE = 0.01  # a cluster in which a column is constant is not infinitely likely
@@ -38,7 +36,7 @@ ROWS_A_CLUSTER = 15
 class Trial(NamedTuple):
     """A mixture that was tried."""
 
-    mixture: "GaussianMixture"
+    mixture: NormalMixture
     responsibilities: Array  # (n, K)
     told: float  # I(x; y) in nats
     cut: float  # the strongest connection of two clusters; 0 where no neighbours are known
@@ -62,14 +60,15 @@ def try_mixtures(
     near : array of shape (n, k), optional
         Numbers of the neighbours of each row.
     """
-    mixtures = [fit_mixture(rows, n_clusters, rng) for _ in range(n_init)]
+    products = Products(rows)
+    mixtures = [fit_mixture(rows, n_clusters, rng, products=products) for _ in range(n_init)]
     if near is None or n_clusters == 1:
         near = None
     else:
-        mixtures.append(mixture_from(rows, joined(rows, n_clusters, near, rng), rng))
+        mixtures.append(mixture_from(rows, joined(rows, n_clusters, near, rng), products))
     found = []
     for mixture in mixtures:
-        r = mixture.predict_proba(rows)
+        r = mixture.responsibilities(rows)
         cut = 0.0 if near is None else strongest_connection(shared_neighbours(r, near))
         found.append(Trial(mixture, r, mutual_information(r), cut))
     return found
@@ -191,47 +190,26 @@ def many_clusters(rows: Array, n_clusters: int, rng: np.random.Generator) -> NDA
 
 
 def mixture_from(
-    rows: Array, responsibilities: Array, rng: np.random.Generator
-) -> "GaussianMixture":
-    """Fit the mixture that responsibilities (n, K) lead to."""
-    from sklearn.mixture import GaussianMixture
-
+    rows: Array, responsibilities: Array, products: Products | None = None
+) -> NormalMixture:
+    """Fit the mixture that responsibilities (n, K) lead to; `products` are those of the rows."""
     moments = from_responsibilities(rows, responsibilities)
-    first = GaussianMixture(len(moments.weights))
-    first.weights_, first.means_ = moments.weights, moments.means
     variances, axes = np.linalg.eigh(moments.covariances)
     # Of a cluster without rows, or of rows all alike, rounding leaves no positive variance.
-    root = axes / np.sqrt(np.maximum(variances, least_variance(rows)))[:, None, :]
-    precisions = root @ root.transpose(0, 2, 1)
-    first.precisions_ = 0.5 * (precisions + precisions.transpose(0, 2, 1))
-    return fit_mixture(rows, len(moments.weights), rng, begin=first)
+    variances = np.maximum(variances, least_variance(rows))
+    covariances = (axes * variances[:, None, :]) @ axes.transpose(0, 2, 1)
+    begin = NormalMixture(moments.weights, moments.means, covariances)
+    return improved(products or Products(rows), begin, least_variance(rows))
 
 
 def fit_mixture(
-    rows: Array, n_clusters: int, rng: np.random.Generator, begin: "GaussianMixture | None" = None
-) -> "GaussianMixture":
-    """Fit one mixture to rows (n, D): from k-means, or from a mixture to begin with."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
-    given = {}
-    if begin is not None:
-        given = {
-            "weights_init": begin.weights_,
-            "means_init": begin.means_,
-            "precisions_init": begin.precisions_,
-        }
-    with warnings.catch_warnings():
-        # The start need not have converged: training goes on from it.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return GaussianMixture(
-            n_clusters,
-            reg_covar=least_variance(rows),
-            tol=1e-4,
-            max_iter=200,
-            random_state=int(rng.integers(2**31)),
-            **given,
-        ).fit(rows)
+    rows: Array, n_clusters: int, rng: np.random.Generator, products: Products | None = None
+) -> NormalMixture:
+    """Fit one mixture to rows (n, D), from k-means; `products` are those of the rows."""
+    products = products or Products(rows)
+    floor = least_variance(rows)
+    labels = many_clusters(rows, n_clusters, rng)
+    return improved(products, from_labels(products, labels, n_clusters, floor), floor)
 
 
 def mutual_information(responsibilities: Array) -> float:

@@ -103,7 +103,7 @@ class N2D(Pretrained):
             rows = places if len(few) else z
             found = trials.try_mixtures(rows, self.n_clusters_, rng, self.n_init)
             mixture = trials.most_informative(found).mixture
-            return few, rows, mixture.weights_, mixture.means_, mixture.covariances_
+            return few, rows, *mixture
 
         few, rows, *parts = self._remember("manifold", compute)
         self.n_embedded_, self.n_manifold_ = len(few), rows.shape[1]
