@@ -169,7 +169,7 @@ def compare(name: str, seeds: list[int]) -> dict[str, Any]:
 def main() -> None:
     """Compare on every data set that has no results file yet."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=list(DATA))
+    parser.add_argument("--only", nargs="*", choices=list(DATA), default=list(DATA))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

@@ -349,9 +349,11 @@ def circumstances(found: list[Result]) -> str:
     threads = {str(result["hardware"]["threads"]) for result in found}
     commits = {result["commit"][:7] for result in found}
     versions = {f"torch {result['versions']['torch']}" for result in found}
+    shared = any(r["hardware"]["threads"] < r["hardware"]["cores"] for r in found)
+    busy = ", other work on the same machine" if shared else ""
     return (
         f"Hardware: {', '.join(sorted(processors))}, {' or '.join(sorted(threads))} thread(s) a "
-        f"fit, other work on the same machine; {', '.join(sorted(versions))}; "
+        f"fit{busy}; {', '.join(sorted(versions))}; "
         f"commits {', '.join(sorted(commits))}."
     )
 
@@ -765,7 +767,7 @@ def pages() -> dict[str, str]:
     """Return the text of every generated file, by its path from the root."""
     sections = [
         comparison_section(),
-        *map(table_section, (*COMPARED, *APART, "mnist_thinned", "ablation")),
+        *map(table_section, (*COMPARED, *APART, "mnist_alone", "mnist_thinned", "ablation")),
         v_measure_section(),
         digits_section(),
         parts_section(),
