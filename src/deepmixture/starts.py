@@ -36,7 +36,7 @@ from deepmixture.trials import (
 )
 
 Array = NDArray[np.float64]
-MOST_EMBEDDINGS = 5
+MOST_EMBEDDINGS = 10  # of the digits of scikit-learn two in three have an accident
 FAR = 2.0  # the square of the mean over the sum of the variances; of features of photographs 0.7
 ABOVE_ZERO = 1e-3  # what scaling forth and back leaves of a zero is less
 
@@ -111,7 +111,7 @@ def neighbour_graph(
 
     The way of N2D (McConville et al. 2021, "(Not too) deep clustering"). At most 20,000 rows are
     embedded; each other row has the responsibilities of its nearest embedded neighbours. Fewer
-    rows are embedded up to five times, for an embedding has its own accidents, and the mixtures
+    rows are embedded up to ten times, for an embedding has its own accidents, and the mixtures
     of all compete. Fewer than 50 rows have no graph to speak of and start from `gaussian_mixture`.
 
     Parameters
