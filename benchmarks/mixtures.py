@@ -18,6 +18,7 @@ from sklearn.mixture import GaussianMixture
 from benchmarks import files
 from benchmarks.hardware import circumstances, set_threads
 from deepmixture import normal_mixture, trials
+from deepmixture.normal_mixture import Products
 from deepmixture.normals import least_variance
 
 CASES = ((1000, 10, 10), (5000, 10, 10), (20_000, 10, 10), (5000, 50, 10), (20_000, 50, 10))
@@ -47,7 +48,7 @@ def compare(n_rows: int, n_columns: int, n_clusters: int) -> dict[str, Any]:
         began = time.perf_counter()
         expected = theirs(rows, n_clusters, seed)
         between = time.perf_counter()
-        found = trials.fit_mixture(rows, n_clusters, np.random.default_rng(seed))
+        found = trials.fit_mixture(Products(rows), n_clusters, np.random.default_rng(seed))
         taken["scikit_learn"].append(between - began)
         taken["ours"].append(time.perf_counter() - between)
         steps.append(expected.n_iter_)

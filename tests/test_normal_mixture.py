@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
+from benchmarks import mixtures
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from sklearn.datasets import make_blobs
-from sklearn.mixture import GaussianMixture
 
 from deepmixture import normal_mixture, trials
 from deepmixture.normal_mixture import NormalMixture, Products
-from deepmixture.normals import least_variance
 
 Array = NDArray[np.float64]
 
@@ -25,18 +24,15 @@ def test_it_is_the_mixture_of_scikit_learn(
         monkeypatch.setattr(normal_mixture, "MOST_KEPT", 0)
     rows, _ = make_blobs(500, n_columns, centers=4, cluster_std=3.0, random_state=0)
     rows += offset
-    ours = trials.fit_mixture(rows, 4, np.random.default_rng(0))
-    theirs = GaussianMixture(
-        4,
-        reg_covar=least_variance(rows),
-        tol=normal_mixture.LITTLE_GAIN,
-        max_iter=normal_mixture.MOST_STEPS,
-        random_state=int(np.random.default_rng(0).integers(2**31)),
-    ).fit(rows)
+    products = Products(rows)
+    ours = trials.fit_mixture(products, 4, np.random.default_rng(0))
+    theirs = mixtures.theirs(rows, 4, seed=0)
     np.testing.assert_allclose(ours.weights, theirs.weights_, rtol=1e-6)
     np.testing.assert_allclose(ours.means, theirs.means_, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(ours.covariances, theirs.covariances_, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(ours.responsibilities(rows), theirs.predict_proba(rows), atol=1e-6)
+    np.testing.assert_allclose(
+        ours.responsibilities(products), theirs.predict_proba(rows), atol=1e-6
+    )
 
 
 def log_density(mixture: NormalMixture, rows: Array) -> float:
@@ -73,13 +69,14 @@ def test_the_posterior_is_by_bayes() -> None:
         axis=1,
     )
     expected = joint / joint.sum(1, keepdims=True)
-    np.testing.assert_allclose(mixture.responsibilities(rows), expected, atol=1e-10)
+    np.testing.assert_allclose(mixture.responsibilities(Products(rows)), expected, atol=1e-10)
 
 
 def test_rows_all_but_alike_give_a_mixture_without_nan() -> None:
     rows = np.ones((40, 3))
     rows[0] += 1e-3
-    found = trials.fit_mixture(rows, 2, np.random.default_rng(0))
+    products = Products(rows)
+    found = trials.fit_mixture(products, 2, np.random.default_rng(0))
     for part in found:
         assert np.isfinite(part).all()
-    np.testing.assert_allclose(found.responsibilities(rows).sum(1), 1.0)
+    np.testing.assert_allclose(found.responsibilities(products).sum(1), 1.0)

@@ -26,9 +26,8 @@ class NormalMixture(NamedTuple):
     means: Array  # (K, D)
     covariances: Array  # (K, D, D)
 
-    def responsibilities(self, rows: Array) -> Array:
-        """Return p(k | x) of rows (n, D), shape (n, K)."""
-        products = Products(rows)
+    def responsibilities(self, products: "Products") -> Array:
+        """Return p(k | x) of n rows, (n, K)."""
         parameters = products.parameters(self)
         return np.concatenate([posterior(part @ parameters)[0] for part in products])
 
@@ -41,8 +40,7 @@ class Products:
     """
 
     def __init__(self, rows: Array) -> None:
-        self.centre = rows.mean(0)
-        self.rows = rows - self.centre
+        self.rows, self.centre = rows, rows.mean(0)
         width = rows.shape[1]
         self.upper = np.triu_indices(width)
         self.size = 1 + width + len(self.upper[0])
@@ -56,7 +54,7 @@ class Products:
         step = max(1, PART // self.size)
         width = self.rows.shape[1]
         for first in range(0, len(self.rows), step):
-            rows = self.rows[first : first + step]
+            rows = self.rows[first : first + step] - self.centre
             part = np.empty((len(rows), self.size))
             part[:, 0], part[:, 1 : 1 + width] = 1.0, rows
             done = 1 + width
@@ -101,15 +99,15 @@ def posterior(log_joint: Array) -> tuple[Array, float]:
     return joint / total, float((most + np.log(total)).sum())
 
 
-def from_labels(
-    products: Products, labels: NDArray[np.int64], n_clusters: int, least_variance: float
+def from_responsibilities(
+    products: Products, responsibilities: Array, least_variance: float
 ) -> NormalMixture:
-    """Return the mixture with the moments of labelled rows (n,)."""
-    moments, first = np.zeros((n_clusters, products.size)), 0
+    """Return the mixture with the moments of n rows weighted by responsibilities (n, K)."""
+    moments, first = np.zeros((products.size, responsibilities.shape[1])), 0
     for part in products:
-        moments += np.eye(n_clusters)[labels[first : first + len(part)]].T @ part
+        moments += part.T @ responsibilities[first : first + len(part)]
         first += len(part)
-    return products.mixture(moments, least_variance)
+    return products.mixture(moments.T, least_variance)
 
 
 def improved(products: Products, begin: NormalMixture, least_variance: float) -> NormalMixture:

@@ -106,8 +106,7 @@ def find_number(
     rng = np.random.default_rng(seed)
     most = int(np.clip(len(space) // trials.ROWS_A_CLUSTER, 1, trials.MOST_CLUSTERS))
     few, places = embedding.manifold_or_latent(space, most, seed, rng)
-    mixture = trials.most_informative(trials.try_mixtures(places, most, rng, 1)).mixture
-    parts = mixture.responsibilities(places)
+    parts = trials.most_informative(trials.try_mixtures(places, most, rng, 1)).responsibilities
     parts = parts[:, np.bincount(parts.argmax(1), minlength=most) > 0]
     parts /= parts.sum(1, keepdims=True)
     near = embedding.neighbours(space[few], N_NEAR, seed)

@@ -98,8 +98,9 @@ def gaussian_mixture(
         near = neighbours(latent[few], N_NEAR, seed)
         best = most_informative(try_mixtures(latent[few], n_clusters, rng, n_init, near)).mixture
     else:
-        best = mixture_from(latent[few], begin[few])
-        if cuts_more(latent[few], best.responsibilities(latent[few]), begin[few], seed):
+        products = Products(latent[few])
+        best = mixture_from(products, begin[few])
+        if cuts_more(latent[few], best.responsibilities(products), begin[few], seed):
             return from_responsibilities(latent, begin)
     return _on_all_rows(latent, best)
 
@@ -131,7 +132,8 @@ def neighbour_graph(
     if not len(few):
         return gaussian_mixture(latent, n_clusters, seed, n_init, begin)
     if begin is not None:
-        known = mixture_from(places, begin[few]).responsibilities(places)
+        products = Products(places)
+        known = mixture_from(products, begin[few]).responsibilities(products)
         if cuts_more(latent[few], known, begin[few], seed):
             return from_responsibilities(latent, begin)
         return from_responsibilities(latent, for_all_rows(latent, few, known))
@@ -370,5 +372,6 @@ def rarity(counts: NDArray[Any]) -> NDArray[Any]:
 
 def _on_all_rows(latent: Array, few: NormalMixture) -> Start:
     """Start from the mixture on all rows that one on some of them leads to."""
-    found = improved(Products(latent), few, least_variance(latent))
-    return from_responsibilities(latent, found.responsibilities(latent), found.covariances)
+    products = Products(latent)
+    found = improved(products, few, least_variance(latent))
+    return from_responsibilities(latent, found.responsibilities(products), found.covariances)

@@ -19,8 +19,13 @@ from deepmixture.connections import (
     strongest_connection,
 )
 from deepmixture.embedding import neighbours
-from deepmixture.normal_mixture import NormalMixture, Products, from_labels, improved
-from deepmixture.normals import from_responsibilities, least_variance
+from deepmixture.normal_mixture import (
+    NormalMixture,
+    Products,
+    from_responsibilities,
+    improved,
+)
+from deepmixture.normals import least_variance
 
 Array = NDArray[np.float64]
 FLOOR_OF_VARIANCE = 0.01  # a cluster in which a column is constant is not infinitely likely
@@ -61,14 +66,14 @@ def try_mixtures(
         Numbers of the neighbours of each row.
     """
     products = Products(rows)
-    mixtures = [fit_mixture(rows, n_clusters, rng, products=products) for _ in range(n_init)]
+    mixtures = [fit_mixture(products, n_clusters, rng) for _ in range(n_init)]
     if near is None or n_clusters == 1:
         near = None
     else:
-        mixtures.append(mixture_from(rows, joined(rows, n_clusters, near, rng), products))
+        mixtures.append(mixture_from(products, joined(rows, n_clusters, near, rng)))
     found = []
     for mixture in mixtures:
-        r = mixture.responsibilities(rows)
+        r = mixture.responsibilities(products)
         cut = 0.0 if near is None else strongest_connection(shared_neighbours(r, near))
         found.append(Trial(mixture, r, mutual_information(r), cut))
     return found
@@ -189,27 +194,17 @@ def many_clusters(rows: Array, n_clusters: int, rng: np.random.Generator) -> NDA
     return np.asarray(found.labels_, dtype=np.int64)
 
 
-def mixture_from(
-    rows: Array, responsibilities: Array, products: Products | None = None
-) -> NormalMixture:
-    """Fit the mixture that responsibilities (n, K) lead to; `products` are those of the rows."""
-    moments = from_responsibilities(rows, responsibilities)
-    variances, axes = np.linalg.eigh(moments.covariances)
-    # Of a cluster without rows, or of rows all alike, rounding leaves no positive variance.
-    variances = np.maximum(variances, least_variance(rows))
-    covariances = (axes * variances[:, None, :]) @ axes.transpose(0, 2, 1)
-    begin = NormalMixture(moments.weights, moments.means, covariances)
-    return improved(products or Products(rows), begin, least_variance(rows))
+def mixture_from(products: Products, responsibilities: Array) -> NormalMixture:
+    """Fit the mixture that responsibilities (n, K) of the rows lead to."""
+    floor = least_variance(products.rows)
+    return improved(products, from_responsibilities(products, responsibilities, floor), floor)
 
 
-def fit_mixture(
-    rows: Array, n_clusters: int, rng: np.random.Generator, products: Products | None = None
-) -> NormalMixture:
-    """Fit one mixture to rows (n, D), from k-means; `products` are those of the rows."""
-    products = products or Products(rows)
-    floor = least_variance(rows)
-    labels = many_clusters(rows, n_clusters, rng)
-    return improved(products, from_labels(products, labels, n_clusters, floor), floor)
+def fit_mixture(products: Products, n_clusters: int, rng: np.random.Generator) -> NormalMixture:
+    """Fit one mixture to rows, from k-means."""
+    return mixture_from(
+        products, np.eye(n_clusters)[many_clusters(products.rows, n_clusters, rng)]
+    )
 
 
 def mutual_information(responsibilities: Array) -> float:

@@ -188,11 +188,9 @@ class Refined(Pretrained):
         find = self._find()
         if begin is not None:
             begin = starts.revived(space, begin, seed)
-        n_trials = N_TRIALS
-        if of == "start":
-            # Of few rows a mixture costs little, and the right one is found more rarely.
-            more = N_TRIALS * embedding.TRIAL_ROWS // len(space)
-            n_trials = min(MOST_TRIALS, max(N_TRIALS, more))
+        # Of few rows a mixture costs little, and the right one is found more rarely.
+        more = int(np.clip(N_TRIALS * embedding.TRIAL_ROWS // len(space), N_TRIALS, MOST_TRIALS))
+        n_trials = more if of == "start" else N_TRIALS
 
         def compute() -> NDArray[np.float64]:
             return find(space, self.n_clusters_, seed, n_trials, begin).responsibilities
