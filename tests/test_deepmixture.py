@@ -327,11 +327,13 @@ OF_BARS = {
 def test_where_a_group_is_cut_more_clusters_are_refined_and_joined(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: bool
 ) -> None:
-    monkeypatch.setattr(selection, "cuts_less", lambda passed, before: joined)
+    chosen = 1 if joined else None
+    monkeypatch.setattr(selection, "clearest", lambda found, before: chosen)
     images = bars()
     estimator = make("deepmixture", **OF_BARS).fit(images)
     stages = list(dict.fromkeys(str(record["stage"]) for record in estimator.history_))
-    assert stages[1:4] == ["refinement", "refinement of more clusters", "refinement 2"]
+    more = ["refinement of 6 clusters", "refinement of 8 clusters"]
+    assert stages[1:5] == ["refinement", *more, "refinement 2"]
     assert estimator.predict_proba(images).shape == (120, 3)
     assert joined == any("more clusters were refined" in what for what in estimator.decisions_)
     # After 40 steps of the representation, and 20 of each refinement.
@@ -357,7 +359,7 @@ def test_a_fit_stopped_among_more_clusters_has_the_number_asked_for(make: Make) 
             self.stage = stage
 
         def step(self) -> bool:
-            return self.stage == "refinement of more clusters"
+            return self.stage == "refinement of 6 clusters"
 
     images = bars()
     estimator = make("deepmixture", **OF_BARS).fit(images, callback=Stop())

@@ -174,11 +174,18 @@ def test_what_clusters_tell_of_changed_rows() -> None:
     assert information(anyhow) == pytest.approx(0.0, abs=1e-3)
 
 
-def test_clusters_that_cut_less_and_tell_as_much_are_better() -> None:
+def test_the_clearest_clusters_cut_no_group_and_lump_none() -> None:
     halves = np.array([[450.0, 150.0, 0.0], [150.0, 450.0, 0.0], [0.0, 0.0, 600.0]])
     whole = np.array([[600.0, 10.0, 0.0], [10.0, 600.0, 0.0], [0.0, 0.0, 600.0]])
-    assert selection.cuts_less(whole, halves)
-    assert not selection.cuts_less(halves, whole)
+    assert selection.clearest([whole], halves) == 0
+    assert selection.clearest([halves], whole) is None
+    assert selection.clearest([], halves) is None
     # Of one group and hardly anything else: nothing is cut, and nothing told.
     lumped = np.diag([1798.0, 1.0, 1.0])
-    assert not selection.cuts_less(lumped, halves)
+    assert selection.clearest([lumped], halves) is None
+    assert selection.clearest([lumped, halves, whole], halves) == 2
+    # A small group beside a large one tells less than two halves of the large one.
+    large_and_small = np.diag([1150.0, 50.0, 600.0])
+    two_halves = np.array([[550.0, 50.0, 0.0], [50.0, 550.0, 0.0], [0.0, 0.0, 600.0]])
+    assert information(two_halves) > information(large_and_small)
+    assert selection.clearest([two_halves, large_and_small], halves) == 1

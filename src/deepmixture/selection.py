@@ -17,12 +17,12 @@ from deepmixture.connections import (
     CONNECTED,
     N_NEAR,
     Join,
+    entropy,
     groups_left,
     information,
     joins,
     over_a_cut,
     shared_neighbours,
-    strongest_connection,
 )
 
 Responsibilities = NDArray[np.float64]
@@ -36,10 +36,6 @@ SURELY_CONNECTED = 0.1
 rows may undergo. On MNIST those joins stand at 0.05 and above of parts of one digit, at 0.025 and
 below of two digits (seeds 0 to 2); `connections.CONNECTED` lies between."""
 
-LITTLE_LESS = 0.03
-"""Nats that clusters may tell less of changed rows, and be kept for cutting through no group. Of
-MNIST and the digits of scikit-learn with five thin classes joined clusters tell between 0.05 more
-and 0.07 less than a mixture that cuts the large ones, of Fashion-MNIST 0.07 less."""
 HARDLY_CONNECTED = 0.02
 """The halves of a cluster are two groups below this connection, over that of a flat cut. Those of
 one normal stand at 0.13 and above in 2 to 50 dimensions, of a digit of MNIST at 0.1 and above."""
@@ -144,16 +140,26 @@ def passed_between(draws: Sequence[NDArray[np.int64]], n_clusters: int) -> NDArr
     return passed + passed.T
 
 
-def cuts_less(passed: NDArray[np.float64], before: NDArray[np.float64]) -> bool:
-    """Whether clusters are less connected by changes than those before, and tell hardly less.
+def clearest(found: Sequence[NDArray[np.float64]], before: NDArray[np.float64]) -> int | None:
+    """Return which of several clusterings in K says most surely the same of changed rows.
+
+    That is the one with the largest I(y; y') / H(y), of those that tell more than the clusters
+    before beyond half of what they leave untold, I(y; y') - H(y' | y) / 2; None where none does.
+    Clusters of one size tell most, so a large group in two halves is worth as much as two groups
+    in what is told alone; and in the ratio alone nothing is worth more than one cluster for all.
 
     Parameters
     ----------
-    passed, before : array of shape (K, K)
+    found : sequence of array of shape (K, K)
         From `passed_between`.
+    before : array of shape (K, K)
     """
-    cut, cut_before = strongest_connection(passed), strongest_connection(before)
-    return cut < cut_before and information(passed) > information(before) - LITTLE_LESS
+    better = [k for k, passed in enumerate(found) if _gain(passed) > _gain(before)]
+    return max(better, key=lambda k: information(found[k]) / entropy(found[k]), default=None)
+
+
+def _gain(passed: NDArray[np.float64]) -> float:
+    return 1.5 * information(passed) - 0.5 * entropy(passed)
 
 
 def joined_groups(passed: NDArray[np.float64], n_left: int) -> NDArray[np.float64]:

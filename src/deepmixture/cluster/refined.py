@@ -31,7 +31,7 @@ MOST_TRIALS = 80
 N_DIRECTIONS = 50
 N_NEIGHBOURS = 10
 N_DRAWS = 4
-MORE_CLUSTERS = "refinement of more clusters"
+MORE_CLUSTERS = (2, 4)  # times as many as are asked for
 FEWEST_ROWS_NORMALISED = 16  # a batch of which batch normalisation can take the moments
 PLAIN_CHANGES: Mapping[str | None, Callable[[], augment.Change]] = {
     "mixup": augment.Mixup,
@@ -46,6 +46,8 @@ class Joined(NamedTuple):
 
     responsibilities: NDArray[np.float64]  # (N, K) of q(y|x)
     start: NDArray[np.float64]  # (N, K), from which it was refined
+    passed: NDArray[np.float64]  # (K, K) rows that pass between them when they are changed
+    model: nvisa.NVISA  # of the clusters before they were joined
 
 
 class Refined(Pretrained):
@@ -110,24 +112,37 @@ class Refined(Pretrained):
         A mixture would rather halve a large group than find a small one. Returns None where no
         rows pass between the clusters when they are changed, or the joined ones tell less.
         """
-        n_clusters, kept = self.n_clusters_, self.model_
-        more = min(2 * n_clusters, len(x) // ROWS_A_CLUSTER)
-        if self.interrupted_ or not self._joins_by_changes() or more <= n_clusters:
+        if self.interrupted_ or not self._joins_by_changes():
             return None
+        n_clusters, begun_with = self.n_clusters_, self.model_
         before = self._remember("passed", lambda: self._passed(refinement, x, rows))
         if strongest_connection(before) <= CONNECTED:
             return None
-        self._rebuild(more)
-        refined = self._refine(x, rows, space, MORE_CLUSTERS, lambda: self._find_more(space))
-        passed = self._remember("passed", lambda: self._passed(refined, x, rows))
-        groups = selection.joined_groups(passed, n_clusters)
-        if self.interrupted_ or not selection.cuts_less(groups.T @ passed @ groups, before):
-            self.n_clusters_, self.model_ = n_clusters, kept
+        found: list[Joined] = []
+        most = len(x) // ROWS_A_CLUSTER
+        for more in sorted({min(times * n_clusters, most) for times in MORE_CLUSTERS}):
+            if more > n_clusters and not self.interrupted_:
+                found.append(self._join(more, x, rows, space))
+                self.n_clusters_, self.model_ = n_clusters, begun_with
+        best = selection.clearest([joined.passed for joined in found], before)
+        if self.interrupted_ or best is None:
             return None
-        start = refined.responsibilities.start.cpu().double().numpy()
-        joined = Joined(self._q_y(x) @ groups, start @ groups)
+        self.model_ = found[best].model
         self._rebuild(n_clusters)
-        return joined
+        return found[best]
+
+    def _join(self, more: int, x: Tensor, rows: Tensor, space: NDArray[np.float64]) -> Joined:
+        """Refine more clusters, and join those between which most rows pass."""
+        n_clusters = self.n_clusters_
+        self._rebuild(more)
+        name = f"refinement of {more} clusters"
+        refinement = self._refine(x, rows, space, name, lambda: self._find_more(space))
+        passed = self._remember("passed", lambda: self._passed(refinement, x, rows))
+        groups = selection.joined_groups(passed, n_clusters)
+        start = refinement.responsibilities.start.cpu().double().numpy()
+        return Joined(
+            self._q_y(x) @ groups, start @ groups, groups.T @ passed @ groups, self.model_
+        )
 
     def _stage(self, name: str, epochs: int, refinement: deepmixture.Refinement) -> engine.Stage:
         def learn_confusion(epoch: int) -> bool:
