@@ -398,3 +398,19 @@ def test_a_cluster_that_is_two_groups_is_told_of():
     both = int(np.bincount(fitted.labels_).argmax())
     said = f"Cluster {both} falls into two groups that are hardly neighbours: it may be two."
     assert said in fitted.decisions_
+
+
+@pytest.mark.parametrize(
+    ("kind", "shift", "what"),
+    [
+        ("embedding", 0.0, "the directions of the rows"),
+        ("embedding", 50.0, "the directions from the mean, which is far, in deviations of"),
+        ("counts", 0.0, "the directions of the rows, each column weighed by how few rows have it"),
+        ("table", 50.0, "the columns"),
+    ],
+)
+def test_it_says_where_rows_are_neighbours(make: Make, kind: str, shift: float, what: str) -> None:
+    rows = np.random.default_rng(0).poisson(2.0, size=(90, 6)) + shift
+    settings = {"kind": kind, "start": "kmeans", "n_rounds": 1, "pretrain_epochs": 1}
+    estimator = make("deepmixture", **settings, refine_epochs=1, epochs=1).fit(rows)
+    assert any(said.startswith(f"Rows are neighbours in {what}") for said in estimator.decisions_)

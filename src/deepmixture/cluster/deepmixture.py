@@ -39,6 +39,7 @@ class Beginning(NamedTuple):
     """How the clusters of a run were found, if they had a start."""
 
     space: NDArray[np.float64] | None = None  # (N, D)
+    what: str = ""  # its coordinates are
     start: NDArray[np.float64] | None = None  # (N, K), the first
     joined: bool = False  # of more clusters
 
@@ -224,7 +225,7 @@ callable, default="auto"
         kept = runs[best]
         self.model_, self.history_ = kept.model, kept.history
         self.timings_, self.merges_ = kept.timings, kept.merges
-        self._doubts, self._joined = kept.doubts, kept.beginning.joined
+        self._doubts, self._beginning = kept.doubts, kept.beginning
         self.n_clusters_ = kept.log_q_y.shape[1]
         self.temperature_ = calibration.temperature(kept.log_q_y, self._witnesses(runs, kept))
         self.runs_ = [
@@ -270,14 +271,15 @@ callable, default="auto"
         self._pretrain(x, few, "autoencoder")
         latent = self._evaluate(self.model_.latent, few).double().numpy()
         rows = torch.arange(len(few), device=x.device)
-        space = self._space(few, latent)
+        space, what = self._space(few, latent)
         if self.n_clusters == "auto":
             self._find_number(few, rows, space)
         refinement = self._refine(few, rows, space, "refinement", lambda: self._find_start(space))
         start = refinement.responsibilities.start.cpu().double().numpy()
         n_rounds = self.n_rounds if isinstance(self.start, str) else 1
         joined = self._join_more(refinement, few, rows, space) if n_rounds > 1 else None
-        beginning = Beginning(space, start if joined is None else joined.start, joined is not None)
+        start = start if joined is None else joined.start
+        beginning = Beginning(space, what, start, joined is not None)
         for again in range(1, n_rounds):
             refinement = self._refine_again(few, rows, f"refinement {again + 1}", joined)
             joined = None
@@ -333,19 +335,23 @@ callable, default="auto"
         return float((posterior.argmax(1) != self._log_q_y(some).argmax(1)).double().mean())
 
     def _describe(self, rows: data.Rows, why: str) -> list[str]:
-        number = []
+        begun = []
+        if self._beginning.what:
+            begun.append(f"Rows are neighbours in {self._beginning.what}.")
         if self.merges_:
             first = self.merges_[0]["n_clusters"]
-            number = [f"{self.n_clusters_} clusters were found by joining {first} on the graph."]
-        if self._joined:
-            number.append(
+            begun.append(
+                f"{self.n_clusters_} clusters were found by joining {first} on the graph."
+            )
+        if self._beginning.joined:
+            begun.append(
                 "A first mixture cut groups in two. So more clusters were refined, and those "
                 "joined between which rows pass when they are changed."
             )
         share = f"{100 * self.disagreement_:.1f}%"
         return [
             *super()._describe(rows, why),
-            *number,
+            *begun,
             f"q(y|x) and the posterior p(y|x) of the generative model name different clusters "
             f"for {share} of the rows.",
             f"Probabilities are those of q(y|x) at a temperature of {self.temperature_:.2f}, by "
@@ -363,4 +369,4 @@ callable, default="auto"
             for doubt in self._doubts
         ]
         self.decisions_ += [str(doubt) for doubt in renumbered]
-        del self._doubts, self._joined
+        del self._doubts, self._beginning

@@ -167,22 +167,26 @@ class Refined(Pretrained):
 
     # ----------------------------------------------------------------------------------- the start
 
-    def _space(self, x: Tensor, latent: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the coordinates (N, D) in which rows are near one another."""
+    def _space(self, x: Tensor, latent: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+        """Return the coordinates (N, D) in which rows are near one another, and what they are."""
         space = presets.space_for(self.kind_, self.n_features_in_)
         if space == "latent":
-            return latent
-        values = x.cpu().numpy()
+            return latent, "the latent of the autoencoder"
+        values, what = x.cpu().numpy(), "the pixels" if self.kind_ == "image" else "the columns"
         if space == "directions":
             values = values * self.scaling_.scale + self.scaling_.offset
+            what = "the directions of the rows"
             if self.kind_ == "counts":
                 values *= starts.rarity(values)
-            else:
-                values = starts.standardised_if_far(values)
+                what += ", each column weighed by how few rows have it"
+            elif (standard := starts.standardised_if_far(values)) is not values:
+                values = standard
+                what = "the directions from the mean, which is far, in deviations of each column"
             values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
         elif self.kind_ == "table" and takes_few_values(values):
-            return values.astype(np.float64)
-        return starts.principal(values, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
+            return values.astype(np.float64), what
+        seed = seeds.derive_seed(self.seed_, "space")
+        return starts.principal(values, N_DIRECTIONS, seed), what
 
     def _learned_space(self, x: Tensor) -> NDArray[np.float64]:
         """Return the directions of the features of q(y|x), which know the changes, (N, D)."""
