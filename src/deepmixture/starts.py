@@ -37,6 +37,8 @@ from deepmixture.trials import (
 
 Array = NDArray[np.float64]
 MOST_EMBEDDINGS = 10  # of the digits of scikit-learn two in three have an accident
+N_TRIALS = 20
+MUCH = N_TRIALS * TRIAL_ROWS * 10**2  # products of entries, of 20,000 rows of ten columns
 FAR = 2.0  # the square of the mean over the sum of the variances; of features of photographs 0.7
 ABOVE_ZERO = 1e-3  # what scaling forth and back leaves of a zero is less
 
@@ -176,7 +178,8 @@ def graph_or_mixture(
     n_clusters : int
     seed : int
     n_init : int, default=20
-        Mixtures that are tried of each.
+        Mixtures that are tried of each; on the latent fewer, but 20, where its columns are many
+        and a mixture costs much.
     begin : array of shape (N, K), optional
         Responsibilities to go on from, in place of trials, or to stay with.
     """
@@ -190,7 +193,9 @@ def graph_or_mixture(
     if not len(few):
         return gaussian_mixture(latent, n_clusters, seed, n_init)
     near = neighbours(latent[few], N_NEAR, seed)
-    plain = try_mixtures(latent[few], n_clusters, rng, n_init, near)
+    affordable = MUCH // (len(few) * latent.shape[1] ** 2)
+    n_plain = int(np.clip(affordable, min(n_init, N_TRIALS), n_init))
+    plain = try_mixtures(latent[few], n_clusters, rng, n_plain, near)
     found = [trial.responsibilities for trial in plain]
     for embedding, tried in _embedded_trials(latent, places, n_clusters, rng, n_init, near):
         found += [trial.responsibilities for trial in tried]

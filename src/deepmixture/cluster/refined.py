@@ -24,9 +24,9 @@ from deepmixture.cluster.pretrained import STARTS, Find, Pretrained
 from deepmixture.connections import CONNECTED, strongest_connection
 from deepmixture.latent_classes import takes_few_values
 from deepmixture.models import deepmixture, nvisa
+from deepmixture.starts import N_TRIALS
 from deepmixture.trials import ROWS_A_CLUSTER
 
-N_TRIALS = 20
 MOST_TRIALS = 80
 N_DIRECTIONS = 50
 N_NEIGHBOURS = 10
