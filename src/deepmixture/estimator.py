@@ -5,27 +5,21 @@ builds its model and says in which stages it is trained.
 """
 
 import copy
-import inspect
-import numbers
-import re
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import config_context
 from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from deepmixture import (
-    __version__,
     checks,
     data,
     engine,
@@ -35,32 +29,17 @@ from deepmixture import (
     presets,
     seeds,
 )
-from deepmixture.batches import Rows, sample
-from deepmixture.checkpoint import (
-    Journal,
-    Step,
-    Unsaved,
-    described,
-    fingerprint,
-    read_identity,
-    remember,
-)
-from deepmixture.fitted import FittedMixture
+from deepmixture.batches import Rows
 from deepmixture.hardware import choose_hardware
 from deepmixture.likelihoods import UNIT_INTERVAL, Likelihood
 from deepmixture.progress import Callback, Silent
+from deepmixture.stages import MOST_ROWS, StagedFit
 
 Array = NDArray[Any]
-E = TypeVar("E", bound="LatentMixtureEstimator")
-T = TypeVar("T")
-MOST_ROWS = 1_000_000
-SAMPLED_ROWS = 200_000
-FEWEST_SAMPLED_ROWS = 20_000
-SAMPLED_SHARE = 0.25  # of the memory limit, at most
 
 
 @dataclass(eq=False, repr=False)
-class LatentMixtureEstimator(FittedMixture):
+class LatentMixtureEstimator(StagedFit):
     """A mixture over the latent space of an encoder and a decoder.
 
     Parameters
@@ -348,72 +327,6 @@ class LatentMixtureEstimator(FittedMixture):
 
         return Bar()
 
-    def _open_journal(self, path: str | PathLike[str], every: float, x: Rows) -> Journal:
-        """Open the folder of checkpoints; take the seed of the fit there if none was given."""
-        settings = {name: described(value) for name, value in self.get_params(deep=False).items()}
-        del settings["verbose"], settings["devices"]
-        began = read_identity(Path(path))
-        if began is not None and not isinstance(self.random_state, numbers.Integral):
-            self.seed_ = int(began["identity"].get("seed", self.seed_))
-        rows = {"rows": list(x.shape), "values": fingerprint(x)}
-        identity = {"model": self.name, "seed": self.seed_, **settings, **rows}
-        circumstances = {
-            "deepmixture": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "hardware": str(self.hardware_),
-            "threads": torch.get_num_threads(),
-            "processes": self.devices,
-        }
-        return Journal(path, identity, circumstances, every)
-
-    def _step(self, name: str) -> Step | Unsaved:
-        """Return the next step of the fit; after an interruption there is none to keep."""
-        if self._journal is None or self.interrupted_:
-            return engine.NOT_SAVED
-        return self._journal.step(name)
-
-    def _remember(self, name: str, compute: Callable[[], T]) -> T:
-        """Return what a step computes, or what it computed before the fit was killed."""
-        device = self.hardware_.device
-
-        def with_noise() -> tuple[T, dict[str, Tensor]]:
-            # It works on numpy arrays, whatever scikit-learn was told to expect of its callers.
-            with config_context(array_api_dispatch=False):
-                return compute(), seeds.noise_state(device)
-
-        step = self._step(name)
-        result, noise = parallel.current().once(lambda: remember(step, with_noise))
-        seeds.set_noise_state(noise, device)
-        return result
-
-    def _run_stage(self, model: nn.Module, tensors: Sequence[Rows], stage: engine.Stage) -> None:
-        if self.interrupted_ or stage.epochs == 0:
-            return
-        records, self.interrupted_ = engine.train(
-            model.to(self.hardware_.device),
-            tensors,
-            stage,
-            self.hardware_,
-            self.seed_,
-            self._callback,
-            self._step(stage.name),
-        )
-        self.history_ += records
-        self.timings_[stage.name] = sum(float(record["seconds"]) for record in records)
-
-    def _few(self, x: Rows) -> Tensor:
-        """Return the rows that a start is found on: all, or a sample of many."""
-        if isinstance(x, Tensor) and len(x) <= MOST_ROWS:
-            return x
-        seed = seeds.derive_seed(self.seed_, "sample")
-        return sample(x, self._n_sampled(), seed).to(self.hardware_.device)
-
-    def _n_sampled(self) -> int:
-        """Return how many of too many rows a start is found on: fewer of wide ones."""
-        that_fit = int(SAMPLED_SHARE * 1e9 * self.memory_limit / (4 * self.n_features_in_))
-        return min(SAMPLED_ROWS, max(FEWEST_SAMPLED_ROWS, that_fit))
-
     def _finish(self, x: Rows) -> None:
         """Order the clusters by size and label the training rows."""
         began = time.perf_counter()
@@ -574,21 +487,3 @@ class LatentMixtureEstimator(FittedMixture):
             # The latent is computed in float32 whatever the rows were.
             tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def shares_docstring(estimator: type[E]) -> type[E]:
-    """Put the parameters and attributes that all estimators share into a docstring."""
-    shared = inspect.cleandoc(LatentMixtureEstimator.__doc__ or "")
-    parameters = shared.partition("----------\n")[2].partition("\n\nAttributes")[0]
-    attributes = shared.partition("Attributes\n----------\n")[2].partition("\n\nNotes")[0]
-    own = inspect.cleandoc(estimator.__doc__ or "")
-    described = own.partition("%(shared parameters)s")[2]
-    # What a subclass describes itself is not described twice.
-    kept = [
-        entry
-        for entry in re.split(r"\n(?=\w)", parameters)
-        if f"\n{entry.partition(' :')[0]} :" not in described
-    ]
-    own = own.replace("%(shared parameters)s", "\n".join(kept))
-    estimator.__doc__ = own.replace("%(shared attributes)s", attributes)
-    return estimator

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deepmixture import data, engine, schedules
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
-from deepmixture.estimator import shares_docstring
+from deepmixture.docstrings import shares_docstring
 from deepmixture.models import dec
 
 NO_DENSITY = "it says to which cluster a row belongs and has no density p(x); VaDE has one"

@@ -27,7 +27,7 @@ from deepmixture import (
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS
 from deepmixture.cluster.refined import Refined
-from deepmixture.estimator import shares_docstring
+from deepmixture.docstrings import shares_docstring
 from deepmixture.models import deepmixture, nvisa
 from deepmixture.priors import DiagonalMixture
 

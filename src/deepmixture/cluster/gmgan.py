@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deepmixture import engine, schedules
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained, full
-from deepmixture.estimator import shares_docstring
+from deepmixture.docstrings import shares_docstring
 from deepmixture.latent_source import LatentSource
 from deepmixture.models import gmgan
 

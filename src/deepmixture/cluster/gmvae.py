@@ -10,7 +10,7 @@ from torch import Tensor
 from deepmixture import engine, schedules
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
-from deepmixture.estimator import shares_docstring
+from deepmixture.docstrings import shares_docstring
 from deepmixture.models import gmvae
 from deepmixture.nets import NormalHead
 from deepmixture.noise_mixture import NoiseMixture

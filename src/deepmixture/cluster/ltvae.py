@@ -14,7 +14,7 @@ from torch import Tensor
 from deepmixture import checks, data, engine, schedules, seeds, trials
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
-from deepmixture.estimator import shares_docstring
+from deepmixture.docstrings import shares_docstring
 from deepmixture.latent_tree import LatentTree, Structure
 from deepmixture.models import ltvae
 from deepmixture.tree_search import TreeSearch, least_variance

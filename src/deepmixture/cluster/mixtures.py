@@ -8,7 +8,7 @@ import torch
 from deepmixture import engine, normals, presets, schedules
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import Pretrained, full
-from deepmixture.estimator import shares_docstring
+from deepmixture.docstrings import shares_docstring
 from deepmixture.models import autoencoder
 from deepmixture.priors import FullMixture
 

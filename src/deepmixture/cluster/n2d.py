@@ -14,7 +14,7 @@ from torch import Tensor
 from deepmixture import checks, embedding, seeds, trials
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import Pretrained
-from deepmixture.estimator import shares_docstring
+from deepmixture.docstrings import shares_docstring
 from deepmixture.models import n2d
 from deepmixture.priors import FullMixture
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from deepmixture import engine, gradients, nets, schedules
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
-from deepmixture.estimator import shares_docstring
+from deepmixture.docstrings import shares_docstring
 from deepmixture.models import nvisa
 from deepmixture.priors import DiagonalMixture
 

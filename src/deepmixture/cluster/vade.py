@@ -9,7 +9,7 @@ from torch import Tensor
 from deepmixture import engine, schedules
 from deepmixture.batches import Rows
 from deepmixture.cluster.pretrained import STARTS, Pretrained, full
-from deepmixture.estimator import shares_docstring
+from deepmixture.docstrings import shares_docstring
 from deepmixture.models import vade
 from deepmixture.priors import DiagonalMixture, FullMixture, Mixture
 
