@@ -73,10 +73,10 @@ class OnDisk:
         return self.values[number * BLOCK_ROWS : (number + 1) * BLOCK_ROWS]
 
 
-Rows = Tensor | OnDisk
+ScaledRows = Tensor | OnDisk
 
 
-def in_blocks(rows: Rows) -> Iterator[Tensor]:
+def in_blocks(rows: ScaledRows) -> Iterator[Tensor]:
     """Yield rows (N, ...) in their order, in blocks that fit in memory; a tensor is one block."""
     if isinstance(rows, Tensor):
         yield rows
@@ -85,7 +85,7 @@ def in_blocks(rows: Rows) -> Iterator[Tensor]:
         yield rows[start : start + rows.group_rows]
 
 
-def sample(rows: Rows, n_rows: int, seed: int) -> Tensor:
+def sample(rows: ScaledRows, n_rows: int, seed: int) -> Tensor:
     """Return so many of the rows (n, F), drawn at random, in their order."""
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.choice(len(rows), min(n_rows, len(rows)), replace=False))
@@ -101,7 +101,7 @@ def sample(rows: Rows, n_rows: int, seed: int) -> Tensor:
 
 
 def shuffled(
-    tensors: Sequence[Rows], n_batches: int, seed: int, device: torch.device, skip: int = 0
+    tensors: Sequence[ScaledRows], n_batches: int, seed: int, device: torch.device, skip: int = 0
 ) -> Iterator[tuple[Tensor, ...]]:
     """Yield an epoch of batches in random order, as even in size as can be.
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture import __version__
-from deepmixture.batches import Rows, in_blocks
+from deepmixture.batches import ScaledRows, in_blocks
 
 FORMAT = "deepmixture checkpoint"
 FORMAT_VERSION = 2
@@ -203,7 +203,7 @@ def has_checkpoint(path: Path) -> bool:
     return (path / IDENTITY).is_file() and any(path.glob("*.safetensors"))
 
 
-def fingerprint(values: Rows | np.ndarray) -> str:
+def fingerprint(values: ScaledRows | np.ndarray) -> str:
     """Return the SHA-256 of shape, type and bytes of an array."""
     digest = hashlib.sha256(str(tuple(values.shape)).encode())
     blocks = [values] if isinstance(values, np.ndarray) else in_blocks(values)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture import data, gradients, likelihoods, nets
-from deepmixture.batches import Rows, in_blocks
+from deepmixture.batches import ScaledRows, in_blocks
 
 if TYPE_CHECKING:
     from deepmixture.estimator import LatentMixtureEstimator
@@ -190,7 +190,7 @@ def choose_kind(kind: str, rows: data.Rows) -> tuple[data.Kind, str]:
     return data.decide_kind(rows) if kind == "auto" else (cast(data.Kind, kind), "as given")
 
 
-def check_unit_interval(x: Rows, method: str, likelihood: str) -> None:
+def check_unit_interval(x: ScaledRows, method: str, likelihood: str) -> None:
     """Refuse values that the likelihood cannot take."""
     ranges = [(float(block.min()), float(block.max())) for block in in_blocks(x)]
     least, most = min(low for low, _ in ranges), max(high for _, high in ranges)

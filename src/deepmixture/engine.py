@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture import parallel
-from deepmixture.batches import Rows, in_blocks, shuffled
+from deepmixture.batches import ScaledRows, in_blocks, shuffled
 from deepmixture.checkpoint import Step, Unsaved
 from deepmixture.hardware import Hardware, fabric
 from deepmixture.progress import Callback
@@ -83,7 +83,7 @@ class TrainingDiverged(ArithmeticError):
 
 def train(
     model: nn.Module,
-    tensors: Sequence[Rows],
+    tensors: Sequence[ScaledRows],
     stage: Stage,
     hardware: Hardware,
     seed: int,
@@ -132,7 +132,7 @@ class _Training:
     def __init__(
         self,
         model: nn.Module,
-        tensors: Sequence[Rows],
+        tensors: Sequence[ScaledRows],
         stage: Stage,
         hardware: Hardware,
         seed: int,
@@ -326,7 +326,7 @@ def _where_it_broke(means: Mapping[str, float], stage: Stage, epoch: int) -> str
 
 @torch.inference_mode()
 def evaluate(
-    function: Callable[[Tensor], Tensor], rows: Rows, hardware: Hardware, chunk: int = CHUNK
+    function: Callable[[Tensor], Tensor], rows: ScaledRows, hardware: Hardware, chunk: int = CHUNK
 ) -> Tensor:
     """Apply `function` to rows (N, ...) in chunks and return the results (N, ...) on the CPU.
 

@@ -29,7 +29,7 @@ from deepmixture import (
     presets,
     seeds,
 )
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.hardware import choose_hardware
 from deepmixture.likelihoods import UNIT_INTERVAL, Likelihood
 from deepmixture.progress import Callback, Silent
@@ -181,7 +181,7 @@ class LatentMixtureEstimator(StagedFit):
         """Make `model_` for the fitted facts (`n_features_in_`, `kind_`, `image_shape_`)."""
 
     @abstractmethod
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         """Train `model_` on scaled rows (N, F) by `_run_stage`."""
 
     # ------------------------------------------------------------------- what a model can not
@@ -327,7 +327,7 @@ class LatentMixtureEstimator(StagedFit):
 
         return Bar()
 
-    def _finish(self, x: Rows) -> None:
+    def _finish(self, x: ScaledRows) -> None:
         """Order the clusters by size and label the training rows."""
         began = time.perf_counter()
         labels = self._labels(x)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from deepmixture import checks, data, engine, seeds
-from deepmixture.batches import OnDisk, Rows, in_blocks
+from deepmixture.batches import OnDisk, ScaledRows, in_blocks
 from deepmixture.hardware import Hardware
 from deepmixture.likelihoods import UNIT_INTERVAL
 from deepmixture.models.contract import LatentMixture
@@ -56,10 +56,10 @@ class FittedMixture(
         prior: Mixture = self.model_.prior
         return prior
 
-    def _log_q_y(self, x: Rows) -> Tensor:
+    def _log_q_y(self, x: ScaledRows) -> Tensor:
         return self._evaluate(self.model_.log_q_y, x)
 
-    def _labels(self, x: Rows) -> Tensor:
+    def _labels(self, x: ScaledRows) -> Tensor:
         labels = torch.empty(len(x), dtype=torch.int64)
         done = 0
         for block in in_blocks(x):
@@ -67,20 +67,20 @@ class FittedMixture(
             done += len(block)
         return labels
 
-    def _evaluate(self, function: Callable[[Tensor], Tensor], x: Rows) -> Tensor:
+    def _evaluate(self, function: Callable[[Tensor], Tensor], x: ScaledRows) -> Tensor:
         # A network that no stage has trained yet would draw dropout, and its statistics move.
         self.model_.to(self.hardware_.device).eval()
         return engine.evaluate(function, x, self.hardware_)
 
-    def _scaled(self, X: object) -> Rows:
+    def _scaled(self, X: object) -> ScaledRows:
         check_is_fitted(self)
         return self._scale(self._open(X, reset=False))
 
-    def _scale(self, rows: data.Rows) -> Rows:
+    def _scale(self, rows: data.Rows) -> ScaledRows:
         """Return the scaled rows (N, F), in memory or, where they are too many, on disk."""
         # A pixel brighter than any seen in training is as bright as can be.
         clip = self.likelihood_ in UNIT_INTERVAL and self.scaling_.method == "unit"
-        x: Rows
+        x: ScaledRows
         if self._fits(rows):
             x = torch.from_numpy(self.scaling_.transform(rows.values, clip))
         else:

@@ -12,7 +12,7 @@ from sklearn import config_context
 from torch import Tensor, nn
 
 from deepmixture import __version__, engine, parallel, seeds
-from deepmixture.batches import Rows, sample
+from deepmixture.batches import ScaledRows, sample
 from deepmixture.checkpoint import (
     Journal,
     Step,
@@ -44,7 +44,7 @@ class StagedFit(FittedMixture):
     _callback: Callback
     _journal: Journal | None
 
-    def _open_journal(self, path: str | PathLike[str], every: float, x: Rows) -> Journal:
+    def _open_journal(self, path: str | PathLike[str], every: float, x: ScaledRows) -> Journal:
         """Open the folder of checkpoints; take the seed of the fit there if none was given."""
         settings = {name: described(value) for name, value in self.get_params(deep=False).items()}
         del settings["verbose"], settings["devices"]
@@ -83,7 +83,9 @@ class StagedFit(FittedMixture):
         seeds.set_noise_state(noise, device)
         return result
 
-    def _run_stage(self, model: nn.Module, tensors: Sequence[Rows], stage: engine.Stage) -> None:
+    def _run_stage(
+        self, model: nn.Module, tensors: Sequence[ScaledRows], stage: engine.Stage
+    ) -> None:
         if self.interrupted_ or stage.epochs == 0:
             return
         records, self.interrupted_ = engine.train(
@@ -98,7 +100,7 @@ class StagedFit(FittedMixture):
         self.history_ += records
         self.timings_[stage.name] = sum(float(record["seconds"]) for record in records)
 
-    def _few(self, x: Rows) -> Tensor:
+    def _few(self, x: ScaledRows) -> Tensor:
         """Return the rows that a start is found on: all, or a sample of many."""
         if isinstance(x, Tensor) and len(x) <= MOST_ROWS:
             return x

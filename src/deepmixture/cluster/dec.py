@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepmixture import data, engine, schedules
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.docstrings import shares_docstring
 from deepmixture.models import dec
@@ -152,7 +152,7 @@ class DEC(Pretrained):
         assignment = dec.StudentAssignment(self.n_clusters_, self.n_latent)
         self.model_ = dec.DEC(*self._networks(), assignment, self.reconstruction_weight)
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         few = self._few(x)
         self._pretrain(x, few, self.pretraining)
         x = few  # the target has K numbers a row

@@ -24,7 +24,7 @@ from deepmixture import (
     selection,
     trials,
 )
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import STARTS
 from deepmixture.cluster.refined import Refined
 from deepmixture.docstrings import shares_docstring
@@ -195,7 +195,7 @@ callable, default="auto"
     def _representation_length(self) -> tuple[int, int]:
         return presets.representation_length_for(self.kind_, self.n_features_in_)
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         few = self._few(x)
         self._check(len(x), len(few))
         seed = self.seed_
@@ -262,7 +262,7 @@ callable, default="auto"
 
     # ------------------------------------------------------------------------------ the stages
 
-    def _train_once(self, x: Rows, few: Tensor) -> Beginning:
+    def _train_once(self, x: ScaledRows, few: Tensor) -> Beginning:
         """Train `model_` through all stages; from the start on, on `few` of the rows."""
         self.model_.to(x.device)
         if isinstance(self.start, str) and self.start == "random":
@@ -290,7 +290,7 @@ callable, default="auto"
         self._run_stage(evidence, [few, rows], self._stage("joint evidence", epochs, refinement))
         return beginning
 
-    def _train_from_nothing(self, x: Rows) -> None:
+    def _train_from_nothing(self, x: ScaledRows) -> None:
         """Maximise the evidence from the first weights on: the random start."""
         epochs = self._epochs(self.epochs, len(x), at_least=24, steps=2500)
         rate = schedules.cosine(self.learning_rate, 0.01 * self.learning_rate)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture import engine, schedules
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import STARTS, Pretrained, full
 from deepmixture.docstrings import shares_docstring
 from deepmixture.latent_source import LatentSource
@@ -109,7 +109,7 @@ class GMGAN(Pretrained):
             self.information_weight,
         )
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         model = self.model_
         epochs = self._epochs(self.epochs, len(x), at_least=20, steps=2500)
         rate = 0.2 * self.learning_rate
@@ -128,13 +128,13 @@ class GMGAN(Pretrained):
         self._run_stage(gmgan.Recognition(model), [x], stage)
 
     def _run_adversarial(
-        self, name: str, model: nn.Module, x: Rows, epochs: int, rate: float
+        self, name: str, model: nn.Module, x: ScaledRows, epochs: int, rate: float
     ) -> None:
         falling = schedules.cosine(rate, 0.1 * rate)
         stage = engine.Stage(name, epochs, falling, self.batch_size, optimiser=adam)
         self._run_stage(model, [x], stage)
 
-    def _finish(self, x: Rows) -> None:
+    def _finish(self, x: ScaledRows) -> None:
         super()._finish(x)
         sizes = np.bincount(self.labels_, minlength=self.n_clusters_)
         scarce = int((sizes < SCARCE * self.weights_ * len(x)).sum())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepmixture import engine, schedules
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.docstrings import shares_docstring
 from deepmixture.models import gmvae
@@ -99,7 +99,7 @@ class GMVAE(Pretrained):
     def _noise_width(self) -> int:
         return self.n_latent + self.n_noise
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         if self.pretraining == "stacked" and self.network_ != "mlp":
             raise ValueError(
                 "pretraining='stacked' goes layer by layer through network='mlp'; got "

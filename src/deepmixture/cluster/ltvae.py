@@ -12,7 +12,7 @@ from sklearn import config_context
 from torch import Tensor
 
 from deepmixture import checks, data, engine, schedules, seeds, trials
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.docstrings import shares_docstring
 from deepmixture.latent_tree import LatentTree, Structure
@@ -102,7 +102,7 @@ class LTVAE(Pretrained):
 
     # ------------------------------------------------------------------------------- training
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         few = self._few(x)
         self._pretrain(x, few, self.pretraining)
         if self.pretraining != "vae":
@@ -214,7 +214,7 @@ class LTVAE(Pretrained):
         generator = torch.Generator().manual_seed(seeds.derive_seed(self.seed_, "draw"))
         return mean, mean + scale * torch.randn(mean.shape, generator=generator)
 
-    def _finish(self, x: Rows) -> None:
+    def _finish(self, x: ScaledRows) -> None:
         super()._finish(x)
         labels = self._evaluate(self.model_.facet_labels, x)
         self.model_.register_buffer("labels", labels.to(torch.uint8))

@@ -6,7 +6,7 @@ from typing import ClassVar, cast
 import torch
 
 from deepmixture import engine, normals, presets, schedules
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import Pretrained, full
 from deepmixture.docstrings import shares_docstring
 from deepmixture.models import autoencoder
@@ -20,7 +20,7 @@ class _MixtureAfterwards(Pretrained):
         prior = FullMixture(self.n_clusters_, self.n_latent)
         self.model_ = autoencoder.AutoencoderMixture(*self._networks(), prior)
 
-    def _fit_mixture(self, x: Rows, representation: str) -> normals.Start:
+    def _fit_mixture(self, x: ScaledRows, representation: str) -> normals.Start:
         few = self._few(x)
         self._pretrain(x, few, representation)
         start = self._start(few)
@@ -49,7 +49,7 @@ class AEGMM(_MixtureAfterwards):
 
     name: ClassVar[str] = "ae-gmm"
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         start = self._fit_mixture(x, "autoencoder")
         model = self.model_
         # An autoencoder has no q(z|x): its one deviation a dimension is learned with all else
@@ -87,5 +87,5 @@ class VAEGMM(_MixtureAfterwards):
 
     name: ClassVar[str] = "vae-gmm"
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         self._fit_mixture(x, "vae")

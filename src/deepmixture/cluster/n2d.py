@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from deepmixture import checks, embedding, seeds, trials
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import Pretrained
 from deepmixture.docstrings import shares_docstring
 from deepmixture.models import n2d
@@ -84,7 +84,7 @@ class N2D(Pretrained):
         prior = FullMixture(self.n_clusters_, width)
         self.model_ = n2d.N2D(*self._networks(), manifold, prior)
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         seen = self._few(x)
         self._pretrain(x, seen, self.pretraining)
         latent = self._evaluate(self.model_.latent, seen)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deepmixture import engine, gradients, nets, schedules
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import STARTS, Pretrained
 from deepmixture.docstrings import shares_docstring
 from deepmixture.models import nvisa
@@ -99,7 +99,7 @@ default="top-k"
         gradient = gradients.make(self.gradient, self.n_clusters_, self.n_samples, n_features)
         self.model_ = nvisa.NVISA(encoder, head, decoder, likelihood, prior, gradient)
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         epochs = self._epochs(self.epochs, len(x), at_least=24, steps=2500)
         held = 0
         if self.start != "random":
@@ -115,7 +115,7 @@ default="top-k"
         stage = engine.Stage("evidence", epochs - held, rate, self.batch_size, knobs)
         self._run_stage(self.model_, [x], stage)
 
-    def _hold(self, x: Rows, epochs: int) -> None:
+    def _hold(self, x: ScaledRows, epochs: int) -> None:
         """Pretrain, start, and train the model on the responsibilities of the start."""
         few = self._few(x)
         self._pretrain(x, few, "autoencoder")

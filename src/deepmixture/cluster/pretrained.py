@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepmixture import engine, normals, presets, schedules, seeds, starts
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Gaussian
 from deepmixture.models import autoencoder
@@ -28,7 +28,7 @@ class Pretrained(LatentMixtureEstimator):
 
     encoder_: nn.Module
 
-    def _pretrain(self, x: Rows, few: Tensor, method: str | None) -> None:
+    def _pretrain(self, x: ScaledRows, few: Tensor, method: str | None) -> None:
         """Train the networks of `model_` as a representation of the rows x (N, F).
 
         The deviations of a learned Gaussian start at those of `few` of the rows.
@@ -63,7 +63,7 @@ class Pretrained(LatentMixtureEstimator):
         """Return the least epochs, and the least steps, of an automatic pretraining."""
         return 25, 2500
 
-    def _pretrain_layers(self, x: Rows, epochs: int) -> None:
+    def _pretrain_layers(self, x: ScaledRows, epochs: int) -> None:
         """Train a fully connected pair layer by layer, each on the layers below it."""
         encoder = [*_linear_layers(self.model_.encoder), self.model_.head.mean]
         decoder = _linear_layers(self.model_.decoder)
@@ -107,7 +107,7 @@ class Pretrained(LatentMixtureEstimator):
         device = self.hardware_.device
         self.model_.prior.start(*(torch.from_numpy(part).float().to(device) for part in parts))
 
-    def _as_long(self, epochs: int, x: Rows, few: Tensor) -> int:
+    def _as_long(self, epochs: int, x: ScaledRows, few: Tensor) -> int:
         """Return the epochs on a few of the rows that have as many steps as those on all."""
         return math.ceil(epochs * len(x) / len(few))
 

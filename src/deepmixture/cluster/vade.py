@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from deepmixture import engine, schedules
-from deepmixture.batches import Rows
+from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import STARTS, Pretrained, full
 from deepmixture.docstrings import shares_docstring
 from deepmixture.models import vade
@@ -69,7 +69,7 @@ class VaDE(Pretrained):
         self.model_ = vade.VaDE(*self._networks(), prior, self.n_samples)
         self.latent_mixture_ = FullMixture(self.n_clusters_, self.n_latent)
 
-    def _train(self, x: Rows) -> None:
+    def _train(self, x: ScaledRows) -> None:
         few = self._few(x)
         self._pretrain(x, few, self.pretraining)
         start = self._start(few, STARTS[self.start])
@@ -100,7 +100,7 @@ class VaDE(Pretrained):
             return self.latent_mixture_
         return super()._mixture()
 
-    def _log_q_y(self, x: Rows) -> Tensor:
+    def _log_q_y(self, x: ScaledRows) -> Tensor:
         if self.clusters_from == "latent":
             latent = self._evaluate(self.model_.latent, x)
             return self.latent_mixture_.cpu().log_responsibilities(latent)
