@@ -126,7 +126,6 @@ def parts_section() -> str:
         for run in found[0]
     ]
     said = [f"- {run}: {facts['text']}" for run, facts in settings[0]["runs"].items()]
-    said += [f"- {COMPARED[of['of']]}: {of['note']}" for of in settings if "note" in of]
     return "\n".join(
         [
             "## What each part of DeepMixture gives",
