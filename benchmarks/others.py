@@ -74,7 +74,7 @@ OF_R: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 DECIDED_ON = {
     *("iris", "wine", "breast-cancer", "stretched normals", "overlapping normals"),
     *("redundant columns", *KEEL[:14], *SERIES, "newthyroid"),
-    *("mammographic", "dermatology", "zoo", "led7digit", *ANSWERS[:4]),
+    *("mammographic", "dermatology", "zoo", "led7digit", "optdigits", *ANSWERS[:4]),
     *("banana", "ecoli", "glass", "page-blocks", "pima", "yeast"),
     *(*OF_R, *SKTIME_SERIES, "Trace", "blood cells"),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
