@@ -183,6 +183,8 @@ def test_the_clearest_clusters_cut_no_group_and_lump_none() -> None:
     # Of one group and hardly anything else: nothing is cut, and nothing told.
     lumped = np.diag([1798.0, 1.0, 1.0])
     assert selection.clearest([lumped], halves) is None
+    # One cluster for all tells nothing, which is still more than what is drawn by lot.
+    assert selection.clearest([np.diag([900.0, 0.0])], np.full((2, 2), 225.0)) == 0
     assert selection.clearest([lumped, halves, whole], halves) == 2
     # A small group beside a large one tells less than two halves of the large one.
     large_and_small = np.diag([1150.0, 50.0, 600.0])

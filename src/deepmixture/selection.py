@@ -155,11 +155,16 @@ def clearest(found: Sequence[NDArray[np.float64]], before: NDArray[np.float64]) 
     before : array of shape (K, K)
     """
     better = [k for k, passed in enumerate(found) if _gain(passed) > _gain(before)]
-    return max(better, key=lambda k: information(found[k]) / entropy(found[k]), default=None)
+
+    def ratio(k: int) -> float:
+        return information(found[k]) / max(entropy(found[k]), 1e-12)
+
+    return max(better, key=ratio, default=None)
 
 
 def _gain(passed: NDArray[np.float64]) -> float:
-    return 1.5 * information(passed) - 0.5 * entropy(passed)
+    told = information(passed)
+    return told - 0.5 * (entropy(passed) - told)
 
 
 def joined_groups(passed: NDArray[np.float64], n_left: int) -> NDArray[np.float64]:
