@@ -118,8 +118,8 @@ def test_a_killed_fit_on_disk_goes_on_to_the_same_bits(
 
 @pytest.fixture
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepmixture.estimator.MOST_ROWS", 100)
-    monkeypatch.setattr("deepmixture.estimator.SAMPLED_ROWS", 80)
+    monkeypatch.setattr("deepmixture.stages.MOST_ROWS", 100)
+    monkeypatch.setattr("deepmixture.stages.SAMPLED_ROWS", 80)
 
 
 @pytest.mark.usefixtures("few_are_many")

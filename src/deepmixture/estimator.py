@@ -28,12 +28,13 @@ from deepmixture import (
     parallel,
     presets,
     seeds,
+    stages,
 )
 from deepmixture.batches import ScaledRows
 from deepmixture.hardware import choose_hardware
 from deepmixture.likelihoods import UNIT_INTERVAL, Likelihood
 from deepmixture.progress import Callback, Silent
-from deepmixture.stages import MOST_ROWS, StagedFit
+from deepmixture.stages import StagedFit
 
 Array = NDArray[Any]
 
@@ -364,7 +365,7 @@ class LatentMixtureEstimator(StagedFit):
         said = []
         if not self._fits(rows):
             said = [f"More than {self.memory_limit:g} gigabytes: read from a scratch file."]
-        if said or len(rows) > MOST_ROWS:
+        if said or len(rows) > stages.MOST_ROWS:
             said.append(
                 f"The start was found on {min(self._n_sampled(), len(rows)):,} of the rows."
             )
