@@ -121,6 +121,15 @@ def information(shared: Array) -> float:
     return 2.0 * entropy(shared) - float(entr(shared / shared.sum()).sum())
 
 
+def gain(shared: Array) -> float:
+    """Return I(y; y') - H(y' | y) / 2: what is told beyond half of what is left untold, in nats.
+
+    By I(y; y') alone two halves of a large group are worth as much as two groups.
+    """
+    told = information(shared)
+    return told - 0.5 * (entropy(shared) - told)
+
+
 def entropy(shared: Array) -> float:
     """Return H(y) in nats of the clusters y of rows, from `shared_neighbours`."""
     from scipy.special import entr

@@ -34,13 +34,12 @@ from deepmixture.batches import ScaledRows
 from deepmixture.hardware import choose_hardware
 from deepmixture.likelihoods import UNIT_INTERVAL, Likelihood
 from deepmixture.progress import Callback, Silent
-from deepmixture.stages import StagedFit
 
 Array = NDArray[Any]
 
 
 @dataclass(eq=False, repr=False)
-class LatentMixtureEstimator(StagedFit):
+class LatentMixtureEstimator(stages.StagedFit):
     """A mixture over the latent space of an encoder and a decoder.
 
     Parameters

@@ -18,6 +18,7 @@ from deepmixture.connections import (
     N_NEAR,
     Join,
     entropy,
+    gain,
     groups_left,
     information,
     joins,
@@ -154,17 +155,12 @@ def clearest(found: Sequence[NDArray[np.float64]], before: NDArray[np.float64]) 
         From `passed_between`.
     before : array of shape (K, K)
     """
-    better = [k for k, passed in enumerate(found) if _gain(passed) > _gain(before)]
+    better = [k for k, passed in enumerate(found) if gain(passed) > gain(before)]
 
     def ratio(k: int) -> float:
         return information(found[k]) / max(entropy(found[k]), 1e-12)
 
     return max(better, key=ratio, default=None)
-
-
-def _gain(passed: NDArray[np.float64]) -> float:
-    told = information(passed)
-    return told - 0.5 * (entropy(passed) - told)
 
 
 def joined_groups(passed: NDArray[np.float64], n_left: int) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from deepmixture.connections import (
     CONNECTED,
     N_NEAR,
     entropy,
+    gain,
     groups_left,
     information,
     joins,
@@ -19,12 +20,7 @@ from deepmixture.connections import (
     strongest_connection,
 )
 from deepmixture.embedding import neighbours
-from deepmixture.normal_mixture import (
-    NormalMixture,
-    Products,
-    from_responsibilities,
-    improved,
-)
+from deepmixture.normal_mixture import NormalMixture, Products, from_responsibilities, improved
 from deepmixture.normals import least_variance
 
 Array = NDArray[np.float64]
@@ -139,10 +135,10 @@ def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> i
     best = told.argmax()
     noise = max(LITTLE_LESS_TOLD, NOISE_OF_TOLD / math.sqrt(len(rows)))
     kept = np.zeros(len(found), dtype=bool)
-    for gain in (told, told - 0.5 * untold):
-        most = gain.argmax()
+    for value in (told, np.array([gain(s) for s in shared])):
+        most = value.argmax()
         cuts_little = untold <= 2.0 * untold[most] + LITTLE_UNTOLD
-        kept |= cuts_little & (gain >= gain[most] - noise)
+        kept |= cuts_little & (value >= value[most] - noise)
     cuts = np.array([strongest_connection(s) for s in shared])
     if cuts[best] > 2 * CONNECTED:
         kept |= cuts <= CONNECTED
