@@ -123,6 +123,31 @@ def test_the_graph_finds_blobs_and_answers_for_rows_it_did_not_embed(
     np.testing.assert_array_equal(start.responsibilities, again.responsibilities)
 
 
+@pytest.mark.parametrize("graph_errs", [True, False])
+def test_the_graph_is_left_where_a_mixture_is_far_likelier(
+    monkeypatch: pytest.MonkeyPatch, graph_errs: bool
+) -> None:
+    z, y = blobs()
+    of_graph = np.where(y == 1, 0, y) if graph_errs else y
+    graph = normals.from_responsibilities(z, np.eye(4)[of_graph])
+    monkeypatch.setattr(starts, "neighbour_graph", lambda *_: graph)
+    start = starts.graph_or_likelier_mixture(z, 4, seed=0, n_init=2)
+    assert (start is graph) == (not graph_errs)
+    assert adjusted_rand_score(y, start.responsibilities.argmax(1)) == 1.0
+
+
+def test_a_mixture_that_is_likelier_by_chance_is_no_reason_to_leave_the_graph() -> None:
+    z = np.random.default_rng(0).normal(size=(300, 10))
+    graph = starts.neighbour_graph(z, 4, seed=0, n_init=2)
+    mixture = starts.gaussian_mixture(z, 4, seed=0, n_init=2)
+    by_graph, by_mixture = (
+        trials.mean_log_density(z, start.responsibilities.argmax(1)) for start in (graph, mixture)
+    )
+    assert by_mixture > by_graph
+    start = starts.graph_or_likelier_mixture(z, 4, seed=0, n_init=2)
+    np.testing.assert_array_equal(start.responsibilities, graph.responsibilities)
+
+
 def test_too_few_rows_for_a_graph_start_from_a_mixture() -> None:
     z, _ = blobs(n_rows=40)
     graph = starts.neighbour_graph(z, 4, seed=3, n_init=2)
@@ -145,6 +170,7 @@ def test_too_few_rows_for_a_graph_start_from_a_mixture() -> None:
 )
 def test_a_poor_latent_gives_a_start_without_nan(z: Array) -> None:
     assert_usable(starts.gaussian_mixture(z, 4, seed=0, n_init=2))
+    assert_usable(starts.graph_or_likelier_mixture(z, 4, seed=0, n_init=2))
 
 
 def test_an_empty_cluster_gives_a_start_without_nan() -> None:
@@ -252,7 +278,7 @@ def test_what_neighbours_know_counts_for_more_than_the_density() -> None:
     rows = rng.normal(size=(400, 3))
     rows[:, 0] += 6.0 * group
     rows[:, 1:] *= np.where(alike, 0.02, 1.0)[:, None]
-    densities = [trials._mean_log_density(rows, labels) for labels in (alike, group)]
+    densities = [trials.mean_log_density(rows, labels) for labels in (alike, group)]
     assert densities[0] > densities[1]
     assert likeliest(rows, alike, group) == 1
 

@@ -30,6 +30,7 @@ from deepmixture.trials import (
     joined,
     likeliest,
     many_clusters,
+    mean_log_density,
     mixture_from,
     most_informative,
     try_mixtures,
@@ -39,6 +40,10 @@ Array = NDArray[np.float64]
 MOST_EMBEDDINGS = 10  # of the digits of scikit-learn two in three have an accident
 N_TRIALS = 20
 MUCH = N_TRIALS * TRIAL_ROWS * 10**2  # products of entries, of 20,000 rows of ten columns
+FAR_LIKELIER = 0.05
+"""In nats a row, beyond what a mixture gains by being fitted to the rows. On the latent of all of
+MNIST mixtures gain 0.01 and are no better starts than the graph, of 5,000 of its images less than
+nothing and are worse; on that of Fashion-MNIST 0.11 to 0.16, and are better by far."""
 FAR = 2.0  # the square of the mean over the sum of the variances; of features of photographs 0.7
 ABOVE_ZERO = 1e-3  # what scaling forth and back leaves of a zero is less
 
@@ -143,6 +148,42 @@ def neighbour_graph(
     embedded = _embedded_trials(latent, places, n_clusters, rng, n_init, near)
     known = most_informative([trial for _, tried in embedded for trial in tried]).responsibilities
     return from_responsibilities(latent, for_all_rows(latent, few, known))
+
+
+def graph_or_likelier_mixture(
+    latent: Array, n_clusters: int, seed: int, n_init: int = 20, begin: Array | None = None
+) -> Start:
+    """Start from the neighbour graph, or from a mixture on the latent where that is far likelier.
+
+    In the latent of an autoencoder groups of images that look alike touch: a graph takes them for
+    one, and cuts another in two. As normals such clusters make the rows much less likely than those
+    of `gaussian_mixture` do, which is taken where it gains more than 0.05 nats a row beyond the
+    number of its parameters over that of the rows, by which it is likelier for having been fitted
+    to them (Akaike 1974).
+
+    Parameters
+    ----------
+    latent : array of shape (N, D)
+    n_clusters : int
+    seed : int
+    n_init : int, default=20
+        Mixtures that are tried of each.
+    begin : array of shape (N, K), optional
+        Responsibilities to go on from on the graph, in place of trials.
+    """
+    graph = neighbour_graph(latent, n_clusters, seed, n_init, begin)
+    if begin is not None:
+        return graph
+    mixture = gaussian_mixture(latent, n_clusters, seed, n_init)
+    few = slice(None, None, math.ceil(len(latent) / TRIAL_ROWS))
+    rows = np.asarray(latent, dtype=np.float64)[few]
+    by_graph, by_mixture = (
+        mean_log_density(rows, start.responsibilities[few].argmax(1)) for start in (graph, mixture)
+    )
+    width = rows.shape[1]
+    n_parameters = n_clusters * (width + 1) * (width + 2) // 2 - 1
+    gained = by_mixture - by_graph - n_parameters / len(rows)
+    return mixture if gained > FAR_LIKELIER else graph
 
 
 def latent_classes(latent: Array, n_clusters: int, seed: int, n_init: int = 20) -> Start:

@@ -145,16 +145,22 @@ def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> i
     nearly = np.flatnonzero(kept).tolist()
     if len(nearly) == 1:
         return nearly[0]
-    densities = [_mean_log_density(rows, found[k].argmax(1)) for k in nearly]
+    densities = [mean_log_density(rows, found[k].argmax(1)) for k in nearly]
     return nearly[int(np.argmax(densities))]
 
 
-def _mean_log_density(rows: Array, labels: NDArray[np.int64]) -> float:
+def mean_log_density(rows: Array, labels: NDArray[np.int64]) -> float:
+    """Return the mean log-density of rows (n, D) under their clusters as normals, in nats.
+
+    A mixture with the moments of the clusters that labels (n,) tell, and covariances shrunk by
+    Ledoit & Wolf (2004).
+    """
     from scipy.special import logsumexp
     from scipy.stats import multivariate_normal
     from sklearn.covariance import ledoit_wolf
 
-    spread = FLOOR_OF_VARIANCE * rows.var(0).mean() * np.eye(rows.shape[1])
+    least = max(FLOOR_OF_VARIANCE * rows.var(0).mean(), least_variance(rows))
+    spread = least * np.eye(rows.shape[1])
     within = []
     for label in np.unique(labels):
         inside = rows[labels == label]

@@ -230,7 +230,13 @@ class Refined(Pretrained):
     def _find(self) -> Find:
         if self.start != "auto":
             return STARTS[self.start]
-        return starts.graph_or_mixture if self.kind_ == "table" else starts.neighbour_graph
+        if self.kind_ == "table":
+            return starts.graph_or_mixture
+        return starts.graph_or_likelier_mixture if self._in_latent() else starts.neighbour_graph
+
+    def _in_latent(self) -> bool:
+        """Whether rows are neighbours in the latent of the autoencoder."""
+        return presets.space_for(self.kind_, self.n_features_in_) == "latent"
 
     # ---------------------------------------------------------------------- the number of clusters
 
@@ -238,8 +244,7 @@ class Refined(Pretrained):
         """Find the number of clusters: on the graph, and where changes of rows tell, by these."""
         seed = seeds.derive_seed(self.seed_, "number")
         # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
-        in_latent = presets.space_for(self.kind_, self.n_features_in_) == "latent"
-        by_changes = in_latent and self._joins_by_changes()
+        by_changes = self._in_latent() and self._joins_by_changes()
         connected = selection.SURELY_CONNECTED if by_changes else selection.CONNECTED_OVER_A_CUT
         began = time.perf_counter()
         self._callback.begin("start", 1, 1)
