@@ -156,10 +156,10 @@ def graph_or_likelier_mixture(
     """Start from the neighbour graph, or from a mixture on the latent where that is far likelier.
 
     In the latent of an autoencoder groups of images that look alike touch: a graph takes them for
-    one, and cuts another in two. As normals such clusters make the rows much less likely than those
-    of `gaussian_mixture` do, which is taken where it gains more than 0.05 nats a row beyond the
-    number of its parameters over that of the rows, by which it is likelier for having been fitted
-    to them (Akaike 1974).
+    one, and cuts another in two. As normals such clusters make the rows far less likely than those
+    of `gaussian_mixture` do. These are taken where they gain more than 0.05 nats a row beyond what
+    a mixture gains by being fitted to the rows, its parameters over their number (Akaike 1974, "A
+    new look at the statistical model identification").
 
     Parameters
     ----------

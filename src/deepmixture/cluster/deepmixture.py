@@ -93,8 +93,9 @@ class DeepMixture(Refined):
         images, or of the pixels where these are 256 or fewer, of the directions of embeddings and
         counts, of the columns of tables; "gmm" and "kmeans" are on the same without a graph;
         "random" is nothing, in which case the evidence alone finds the clusters; or labels (N,)
-        or responsibilities (N, K) are given. "auto" is the graph, and of a table those clusters
-        of graph and Gaussian mixtures that neighbours know of and that are likeliest as normals.
+        or responsibilities (N, K) are given. "auto" is the graph, but in the latent of images
+        the Gaussian mixture where that is far likelier, and of a table those clusters of graph
+        and Gaussian mixtures that neighbours know of and that are likeliest as normals.
     start_weight : float, default=0.5
         How much the start has to say beside q(y|x), from 0, which forgets it, to 1, as much as
         independent rows would.
