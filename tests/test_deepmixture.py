@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import deepmixture
 from deepmixture import augment, gradients, selection
+from deepmixture.cluster.deepmixture import Run
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Bernoulli
 from deepmixture.models.deepmixture import JointEvidence, Refinement, Responsibilities
@@ -149,8 +150,19 @@ def test_regular_mistakes_of_a_start_are_repaired(make: Make) -> None:
     assert adjusted_rand_score(classes, labels) > 0.97
 
 
-def test_one_run_of_several_is_kept(make: Make, blobs: np.ndarray) -> None:
+def test_one_run_of_several_is_kept(
+    make: Make, blobs: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_space: list[bool] = []
+
+    def witnesses(self: object, runs: Sequence[Run], kept: Run) -> list[np.ndarray]:
+        with_space.extend(run.beginning.space is not None for run in runs)
+        assert kept.beginning.space is not None
+        return [kept.responsibilities]
+
+    monkeypatch.setattr(deepmixture.DeepMixture, "_witnesses", witnesses)
     estimator = make("deepmixture", n_init=3).fit(blobs)
+    assert with_space.count(True) == 1  # the coordinates of many rows are large
     assert [run["kept"] for run in estimator.runs_].count(True) == 1
     assert len({run["seed"] for run in estimator.runs_}) == 3
     assert all(0.0 <= run["agreement"] <= 1.0 for run in estimator.runs_)

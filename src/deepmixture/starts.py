@@ -41,9 +41,9 @@ MOST_EMBEDDINGS = 10  # of the digits of scikit-learn two in three have an accid
 N_TRIALS = 20
 MUCH = N_TRIALS * TRIAL_ROWS * 10**2  # products of entries, of 20,000 rows of ten columns
 FAR_LIKELIER = 0.05
-"""In nats a row, beyond what a mixture gains by being fitted to the rows. On the latent of all of
-MNIST mixtures gain 0.01 and are no better starts than the graph, of 5,000 of its images less than
-nothing and are worse; on that of Fashion-MNIST 0.11 to 0.16, and are better by far."""
+"""In nats a row, beyond what a mixture gains by being fitted to the rows. On the latent of MNIST
+mixtures gain at most 0.01 and are no better starts than the graph, of 5,000 of its images less
+than nothing and are worse; on that of Fashion-MNIST mostly 0.1 to 0.16, and are better."""
 FAR = 2.0  # the square of the mean over the sum of the variances; of features of photographs 0.7
 ABOVE_ZERO = 1e-3  # what scaling forth and back leaves of a zero is less
 

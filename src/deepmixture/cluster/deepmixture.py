@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -61,6 +61,10 @@ class Run:
     def responsibilities(self) -> NDArray[np.float64]:
         """Return q(y|x), shape (N, K)."""
         return torch.from_numpy(self.log_q_y).softmax(1).numpy()
+
+    def without_space(self) -> "Run":
+        """Return the run without the coordinates (N, D) in which its rows were neighbours."""
+        return replace(self, beginning=self.beginning._replace(space=None))
 
 
 @shares_docstring
@@ -199,8 +203,31 @@ callable, default="auto"
     def _train(self, x: ScaledRows) -> None:
         few = self._few(x)
         self._check(len(x), len(few))
+        runs, best = self._train_runs(x, few)
+        kept = runs[best]
+        self.model_, self.history_ = kept.model, kept.history
+        self.timings_, self.merges_ = kept.timings, kept.merges
+        self._doubts, self._beginning = kept.doubts, kept.beginning
+        self.n_clusters_ = kept.log_q_y.shape[1]
+        self.temperature_ = calibration.temperature(kept.log_q_y, self._witnesses(runs, kept))
+        responsibilities = [run.responsibilities for run in runs]
+        agreements = selection.agreements(responsibilities)
+        self.runs_ = [
+            {
+                "seed": run.seed,
+                "mutual_information": trials.mutual_information(q_y),
+                "agreement": agreement,
+                "kept": run is kept,
+            }
+            for run, q_y, agreement in zip(runs, responsibilities, agreements, strict=True)
+        ]
+        self.disagreement_ = self._disagreement(few)
+
+    def _train_runs(self, x: ScaledRows, few: Tensor) -> tuple[list[Run], int]:
+        """Return the runs, each from its own seed, and which of them is kept."""
         seed = self.seed_
         runs: list[Run] = []
+        best = 0
         for number in range(self.n_init):
             self.merges_: list[selection.Merge] = []
             if number:
@@ -217,28 +244,13 @@ callable, default="auto"
                 doubts = selection.doubts(beginning.space, log_q_y.argmax(1), of_doubts)
             of_model = (self.model_, self.history_, self.timings_, self.merges_)
             runs.append(Run(self.seed_, log_q_y, *of_model, doubts, beginning))
+            best = selection.choose([run.responsibilities for run in runs])
+            # The spaces of many rows are large, and only that of the kept run is looked at again.
+            runs = [run if k == best else run.without_space() for k, run in enumerate(runs)]
             if self.interrupted_:
                 break
         self.seed_ = seed
-        responsibilities = [run.responsibilities for run in runs]
-        agreements = selection.agreements(responsibilities)
-        best = selection.choose(responsibilities)
-        kept = runs[best]
-        self.model_, self.history_ = kept.model, kept.history
-        self.timings_, self.merges_ = kept.timings, kept.merges
-        self._doubts, self._beginning = kept.doubts, kept.beginning
-        self.n_clusters_ = kept.log_q_y.shape[1]
-        self.temperature_ = calibration.temperature(kept.log_q_y, self._witnesses(runs, kept))
-        self.runs_ = [
-            {
-                "seed": run.seed,
-                "mutual_information": trials.mutual_information(q_y),
-                "agreement": agreement,
-                "kept": run is kept,
-            }
-            for run, q_y, agreement in zip(runs, responsibilities, agreements, strict=True)
-        ]
-        self.disagreement_ = self._disagreement(few)
+        return runs, best
 
     def _check(self, n_rows: int, n_few: int) -> None:
         """Refuse before any training what cannot be used with these rows."""
