@@ -181,24 +181,6 @@ def test_an_empty_cluster_gives_a_start_without_nan() -> None:
     assert start.weights[4] < 1e-6
 
 
-def test_rows_far_from_the_origin_are_seen_from_their_mean() -> None:
-    rows = np.random.default_rng(0).normal(size=(500, 80)).astype(np.float32) * np.arange(1, 81)
-    assert starts.standardised_if_far(rows) is rows
-    far = starts.standardised_if_far(rows + 200.0)
-    np.testing.assert_allclose(far.mean(0), 0.0, atol=1e-5)
-    np.testing.assert_allclose(far.std(0), 1.0, atol=1e-5)
-    constant = starts.standardised_if_far(np.column_stack([rows, np.full(500, 1e4)]))
-    assert np.isfinite(constant).all()
-
-
-def test_what_is_in_every_row_weighs_least() -> None:
-    counts = np.array([[3.0, 1.0, 0.0], [1.0, 0.0, 0.0], [9.0, 0.0, 2.0], [1.0, 0.0, 5.0]])
-    np.testing.assert_allclose(starts.rarity(counts), np.log([5 / 4, 5 / 1, 5 / 2]))
-    full = starts.rarity(counts + 1.0)
-    assert (full > 0).all()
-    assert len(set(full)) == 1
-
-
 def test_mutual_information() -> None:
     balanced = np.eye(5)[np.arange(100) % 5]
     assert trials.mutual_information(balanced) == pytest.approx(np.log(5))

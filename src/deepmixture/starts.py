@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,6 @@ FAR_LIKELIER = 0.05
 """In nats a row, beyond what a mixture gains by being fitted to the rows. On the latent of MNIST
 mixtures gain at most 0.01 and are no better starts than the graph, of 5,000 of its images less
 than nothing and are worse; on that of Fashion-MNIST mostly 0.1 to 0.16, and are better."""
-FAR = 2.0  # the square of the mean over the sum of the variances; of features of photographs 0.7
-ABOVE_ZERO = 1e-3  # what scaling forth and back leaves of a zero is less
 
 
 def k_means(
@@ -378,42 +376,6 @@ def for_all_rows(latent: Array, few: NDArray[np.int64], known: Array) -> Array:
         found = between_neighbours(latent[few], known, latent[rest], n_neighbors=10)
         responsibilities[rest] = found
     return responsibilities
-
-
-def principal(rows: NDArray[Any], n_components: int, seed: int) -> Array:
-    """Return the first principal components of rows (N, F), all columns where F is no more."""
-    from sklearn.decomposition import PCA
-
-    if rows.shape[1] <= n_components or len(rows) <= n_components:
-        return np.asarray(rows, dtype=np.float64)
-    solver = PCA(n_components, svd_solver="randomized", random_state=seed % 2**32)
-    return np.asarray(solver.fit_transform(rows.astype(np.float32, copy=False)), dtype=np.float64)
-
-
-def standardised_if_far(rows: NDArray[Any]) -> NDArray[Any]:
-    """Standardise the columns of rows (N, F) whose directions say little, by rows drawn evenly.
-
-    That is where their mean is far longer than they spread about it: then all directions are
-    nearly its own.
-    """
-    some = rows[:: max(1, len(rows) // TRIAL_ROWS)].astype(np.float64)
-    mean, spread = some.mean(0), some.std(0)
-    if (mean**2).sum() <= FAR * (spread**2).sum():
-        return rows
-    spread[spread == 0] = 1.0
-    standard: NDArray[Any] = (rows - mean) / spread
-    return standard.astype(rows.dtype)
-
-
-def rarity(counts: NDArray[Any]) -> NDArray[Any]:
-    """Return log((1 + N) / n) of each column of counts (N, F), n of which are above zero, (F,).
-
-    The inverse document frequency (Spärck Jones 1972): a word that is in every text, or a gene in
-    every cell, tells little of the group that a row is in. Without a zero all columns weigh alike.
-    """
-    present = (counts > ABOVE_ZERO).sum(0)
-    weights: NDArray[Any] = np.log((1 + len(counts)) / np.maximum(present, 1))
-    return weights.astype(counts.dtype)
 
 
 def _on_all_rows(latent: Array, few: NormalMixture) -> Start:

@@ -12,6 +12,7 @@ from torch import Tensor
 from deepmixture import (
     augment,
     checks,
+    coordinates,
     embedding,
     engine,
     presets,
@@ -181,22 +182,23 @@ class Refined(Pretrained):
             values = values * self.scaling_.scale + self.scaling_.offset
             what = "the directions of the rows"
             if self.kind_ == "counts":
-                values *= starts.rarity(values)
+                values *= coordinates.rarity(values)
                 what += ", each column weighed by how few rows have it"
-            elif (standard := starts.standardised_if_far(values)) is not values:
+            elif (standard := coordinates.standardised_if_far(values)) is not values:
                 values = standard
                 what = "the directions from the mean, which is far, in deviations of each column"
-            values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+            coordinates.to_unit_length(values)
         elif self.kind_ == "table" and takes_few_values(values):
             return values.astype(np.float64), what
         seed = seeds.derive_seed(self.seed_, "space")
-        return starts.principal(values, N_DIRECTIONS, seed), what
+        return coordinates.principal(values, N_DIRECTIONS, seed), what
 
     def _learned_space(self, x: Tensor) -> NDArray[np.float64]:
         """Return the directions of the features of q(y|x), which know the changes, (N, D)."""
         features = self._evaluate(self.model_.features_y, x).numpy()
-        features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-        return starts.principal(features, N_DIRECTIONS, seeds.derive_seed(self.seed_, "space"))
+        coordinates.to_unit_length(features)
+        seed = seeds.derive_seed(self.seed_, "space")
+        return coordinates.principal(features, N_DIRECTIONS, seed)
 
     def _find_start(
         self,
