@@ -426,3 +426,22 @@ def test_it_says_where_rows_are_neighbours(make: Make, kind: str, shift: float, 
     settings = {"kind": kind, "start": "kmeans", "n_rounds": 1, "pretrain_epochs": 1}
     estimator = make("deepmixture", **settings, refine_epochs=1, epochs=1).fit(rows)
     assert any(said.startswith(f"Rows are neighbours in {what}") for said in estimator.decisions_)
+
+
+@pytest.mark.parametrize(
+    ("start", "found_by"),
+    [
+        ("kmeans", "k-means"),
+        ("gmm", "a Gaussian mixture"),
+        ("graph", "the neighbour graph"),
+        ("auto", "the latent class model"),
+        (np.arange(90) % 3, None),
+        ("random", None),
+    ],
+)
+def test_it_says_what_the_first_clusters_are(make: Make, start: object, found_by: str) -> None:
+    answers = np.random.default_rng(0).integers(0, 3, size=(90, 6)).astype(float)
+    settings = {"kind": "table", "start": start, "n_rounds": 1, "pretrain_epochs": 1}
+    estimator = make("deepmixture", **settings, refine_epochs=1, epochs=1).fit(answers)
+    said = [what for what in estimator.decisions_ if "first clusters" in what]
+    assert said == ([f"The first clusters are those of {found_by}."] if found_by else [])

@@ -18,10 +18,14 @@ class Start:
     covariances: Array  # (K, D, D) of the full-covariance mixture
     responsibilities: Array  # (N, K) of the full-covariance mixture
     total_scale: Array  # (D,) standard deviations of the latent over all rows
+    found_by: str = ""  # "a Gaussian mixture", say; nothing where it was given
 
 
 def from_responsibilities(
-    latent: Array, responsibilities: Array, covariances: Array | None = None
+    latent: Array,
+    responsibilities: Array,
+    covariances: Array | None = None,
+    found_by: str = "",
 ) -> Start:
     """Start from given responsibilities (N, K): the moments of the rows weighted by them."""
     mass = responsibilities.sum(0) + 1e-9 * len(latent)
@@ -36,9 +40,8 @@ def from_responsibilities(
         covariances = np.stack(second_moments) - means[:, :, None] * means[:, None, :]
         covariances += floor * np.eye(latent.shape[1])
     total_scale = np.sqrt(np.maximum(latent.var(0), floor))
-    return Start(
-        mass / mass.sum(), means + centre, scales, covariances, responsibilities, total_scale
-    )
+    weights, means = mass / mass.sum(), means + centre
+    return Start(weights, means, scales, covariances, responsibilities, total_scale, found_by)
 
 
 def least_variance(latent: Array) -> float:

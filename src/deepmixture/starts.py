@@ -39,6 +39,7 @@ from deepmixture.trials import (
 Array = NDArray[np.float64]
 MOST_EMBEDDINGS = 10  # of the digits of scikit-learn two in three have an accident
 N_TRIALS = 20
+BY_GRAPH = "the neighbour graph"
 MUCH = N_TRIALS * TRIAL_ROWS * 10**2  # products of entries, of 20,000 rows of ten columns
 FAR_LIKELIER = 0.05
 """In nats a row, beyond what a mixture gains by being fitted to the rows. On the latent of MNIST
@@ -74,7 +75,7 @@ def k_means(
         found = search.fit(latent)
     start = from_responsibilities(latent, np.eye(n_clusters)[found.labels_])
     # A cluster without a row keeps the centre that k-means gave it.
-    return replace(start, means=found.cluster_centers_)
+    return replace(start, means=found.cluster_centers_, found_by="k-means")
 
 
 def gaussian_mixture(
@@ -145,7 +146,7 @@ def neighbour_graph(
     near = neighbours(latent[few], N_NEAR, seed)
     embedded = _embedded_trials(latent, places, n_clusters, rng, n_init, near)
     known = most_informative([trial for _, tried in embedded for trial in tried]).responsibilities
-    return from_responsibilities(latent, for_all_rows(latent, few, known))
+    return from_responsibilities(latent, for_all_rows(latent, few, known), found_by=BY_GRAPH)
 
 
 def graph_or_likelier_mixture(
@@ -199,7 +200,8 @@ def latent_classes(latent: Array, n_clusters: int, seed: int, n_init: int = 20) 
     rng = np.random.default_rng(seed)
     few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
     known = most_probable(latent[few], n_clusters, rng, n_init)
-    return from_responsibilities(latent, on_all_rows(latent, few, known))
+    found_by = "the latent class model"
+    return from_responsibilities(latent, on_all_rows(latent, few, known), found_by=found_by)
 
 
 def graph_or_mixture(
@@ -241,7 +243,8 @@ def graph_or_mixture(
         found.append(joined(embedding, n_clusters, near, rng))
     best = likeliest(latent[few], found, near)
     if best >= len(plain):
-        return from_responsibilities(latent, for_all_rows(latent, few, found[best]))
+        known = for_all_rows(latent, few, found[best])
+        return from_responsibilities(latent, known, found_by=BY_GRAPH)
     return _on_all_rows(latent, plain[best].mixture)
 
 
@@ -382,4 +385,5 @@ def _on_all_rows(latent: Array, few: NormalMixture) -> Start:
     """Start from the mixture on all rows that one on some of them leads to."""
     products = Products(latent)
     found = improved(products, few, least_variance(latent))
-    return from_responsibilities(latent, found.responsibilities(products), found.covariances)
+    r = found.responsibilities(products)
+    return from_responsibilities(latent, r, found.covariances, "a Gaussian mixture")

@@ -42,6 +42,7 @@ class Beginning(NamedTuple):
     what: str = ""  # its coordinates are
     start: NDArray[np.float64] | None = None  # (N, K), the first
     joined: bool = False  # of more clusters
+    found_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,7 @@ callable, default="auto"
 
     def _train_once(self, x: ScaledRows, few: Tensor) -> Beginning:
         """Train `model_` through all stages; from the start on, on `few` of the rows."""
+        self._found_by = ""
         self.model_.to(x.device)
         if isinstance(self.start, str) and self.start == "random":
             self._train_from_nothing(x)
@@ -292,7 +294,7 @@ callable, default="auto"
         n_rounds = self.n_rounds if isinstance(self.start, str) else 1
         joined = self._join_more(refinement, few, rows, space) if n_rounds > 1 else None
         start = start if joined is None else joined.start
-        beginning = Beginning(space, what, start, joined is not None)
+        beginning = Beginning(space, what, start, joined is not None, self._found_by)
         for again in range(1, n_rounds):
             refinement = self._refine_again(few, rows, f"refinement {again + 1}", joined)
             joined = None
@@ -351,6 +353,8 @@ callable, default="auto"
         begun = []
         if self._beginning.what:
             begun.append(f"Rows are neighbours in {self._beginning.what}.")
+        if self._beginning.found_by:
+            begun.append(f"The first clusters are those of {self._beginning.found_by}.")
         if self.merges_:
             first = self.merges_[0]["n_clusters"]
             begun.append(
@@ -382,4 +386,4 @@ callable, default="auto"
             for doubt in self._doubts
         ]
         self.decisions_ += [str(doubt) for doubt in renumbered]
-        del self._doubts, self._beginning
+        del self._doubts, self._beginning, self._found_by

@@ -65,6 +65,7 @@ class Refined(Pretrained):
     start_weight: float
     consistency: Any
     refine_epochs: int | Literal["auto"]
+    _found_by: str  # of the first start
 
     # ----------------------------------------------------------------------------- the refinements
 
@@ -217,10 +218,14 @@ class Refined(Pretrained):
         more = int(np.clip(N_TRIALS * embedding.TRIAL_ROWS // len(space), N_TRIALS, MOST_TRIALS))
         n_trials = more if of == "start" else N_TRIALS
 
-        def compute() -> NDArray[np.float64]:
-            return find(space, self.n_clusters_, seed, n_trials, begin).responsibilities
+        def compute() -> tuple[NDArray[np.float64], str]:
+            found = find(space, self.n_clusters_, seed, n_trials, begin)
+            return found.responsibilities, found.found_by
 
-        return self._remember(of, compute)
+        responsibilities, found_by = self._remember(of, compute)
+        if of == "start" and begin is None:
+            self._found_by = found_by
+        return responsibilities
 
     def _find_more(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return responsibilities (N, K) of clusters that are more than there may be groups."""
