@@ -155,10 +155,14 @@ def test_one_run_of_several_is_kept(
 ) -> None:
     with_space: list[bool] = []
 
-    def witnesses(self: object, runs: Sequence[Run], kept: Run) -> list[np.ndarray]:
+    ask = deepmixture.DeepMixture._witnesses
+
+    def witnesses(
+        self: deepmixture.DeepMixture, runs: Sequence[Run], kept: Run
+    ) -> list[np.ndarray]:
         with_space.extend(run.beginning.space is not None for run in runs)
         assert kept.beginning.space is not None
-        return [kept.responsibilities]
+        return ask(self, runs, kept)
 
     monkeypatch.setattr(deepmixture.DeepMixture, "_witnesses", witnesses)
     estimator = make("deepmixture", n_init=3).fit(blobs)
