@@ -32,7 +32,7 @@ def main() -> int:
     figures.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     if arguments.command == "table":
-        from benchmarks.tables import write_pages
+        from benchmarks.pages import write_pages
 
         write_pages()
         return 0

@@ -15,7 +15,7 @@ import torch
 
 pytest.importorskip("benchmarks", reason="not a source tree")
 
-from benchmarks import baselines, figures, files, runner, sharing, tables
+from benchmarks import baselines, cells, figures, files, pages, runner, sharing, tables
 from benchmarks.__main__ import main
 
 from deepmixture import MODELS, TrainingDiverged, open_rows
@@ -144,10 +144,8 @@ def test_every_result_belongs_to_a_run() -> None:
 
 
 def test_the_pages_are_those_of_the_results() -> None:
-    for path, text in tables.pages().items():
-        assert (tables.ROOT / path).read_text() == text, (
-            f"run `python -m benchmarks table`: {path}"
-        )
+    for path, text in pages.pages().items():
+        assert (pages.ROOT / path).read_text() == text, f"run `python -m benchmarks table`: {path}"
 
 
 def test_settings_are_inherited(place: Path) -> None:
@@ -223,7 +221,7 @@ def test_a_training_that_diverges_is_a_result(
     assert runner.run_table("blobs", ["ae"], None)
     found = files.read_results("blobs")["ae"]
     assert [result["failed"] for result in found] == ["reconstruction is nan"] * 2
-    assert tables.cell(found, "all", "accuracy") == "diverged"
+    assert cells.cell(found, "all", "accuracy") == "diverged"
     assert "scores" not in found[0]
     page = tables.table_section("blobs")
     assert "| ae | 2 | diverged [12.50] |" in page
@@ -299,8 +297,8 @@ def test_the_baselines_cluster(name: str, blobs: np.ndarray, classes: np.ndarray
 
 
 def test_a_spread_is_of_percentages() -> None:
-    assert tables.spread([0.5]) == "50.00"
-    assert tables.spread([0.5, 0.6]) == "55.00 ± 7.07 (50.00 to 60.00)"
+    assert cells.spread([0.5]) == "50.00"
+    assert cells.spread([0.5, 0.6]) == "55.00 ± 7.07 (50.00 to 60.00)"
 
 
 def results_of(*accuracies: float | None) -> list[files.Result]:
@@ -311,18 +309,18 @@ def results_of(*accuracies: float | None) -> list[files.Result]:
 
 
 def test_a_cell_tells_what_did_not_come_to_an_end() -> None:
-    assert tables.cell([], "all", "accuracy") == tables.WITHOUT
-    assert tables.cell(results_of(0.25), "all", "accuracy") == "25.00"
-    assert tables.cell(results_of(0.25), "all", "ari") == tables.WITHOUT
-    assert tables.cell(results_of(0.25), "test", "accuracy") == tables.WITHOUT
-    assert tables.cell(results_of(None, None), "all", "accuracy") == "diverged"
-    assert tables.cell(results_of(None, 0.25), "all", "accuracy") == "25.00, 1 of 2 diverged"
+    assert cells.cell([], "all", "accuracy") == cells.WITHOUT
+    assert cells.cell(results_of(0.25), "all", "accuracy") == "25.00"
+    assert cells.cell(results_of(0.25), "all", "ari") == cells.WITHOUT
+    assert cells.cell(results_of(0.25), "test", "accuracy") == cells.WITHOUT
+    assert cells.cell(results_of(None, None), "all", "accuracy") == "diverged"
+    assert cells.cell(results_of(None, 0.25), "all", "accuracy") == "25.00, 1 of 2 diverged"
 
 
 def test_a_section_shows_ours_beside_what_is_published(place: Path) -> None:
     runner.run_table("blobs", None, None)
     page = tables.table_section("blobs")
-    ours = tables.cell(files.read_results("blobs")["ae"], "all", "accuracy")
+    ours = cells.cell(files.read_results("blobs")["ae"], "all", "accuracy")
     assert f"| ae | 2 | {ours} [12.50] |" in page
     assert "- vae: a note." in page
     assert "| thousand | 0 | not run |" in page
@@ -341,7 +339,7 @@ def test_figures_of_a_saved_model(
     assert all(picture.stat().st_size > 1000 for picture in pictures)
     facts = json.loads((place / "results" / "figures" / "kept.json").read_text())
     assert facts["n_rows"] == facts["n_prior"] == 30
-    assert "![kept-map.png](images/kept-map.png)" in tables.figures_page()
+    assert "![kept-map.png](images/kept-map.png)" in pages.figures_page()
     # Of a model without samples and rows that are no images the map of the rows is left.
     x = images.reshape(len(images), -1)[:, :10] + np.arange(10) / 10
     np.savez(place / "blobs.npz", x_train=x[:80], x_test=x[80:])
