@@ -68,6 +68,12 @@ class Products(TorchDispatchMode):
             key = (name, *map(_shape, args))
             self.calls[key] += 1
             self.by_key[key] = (func, args, kwargs or {})
+        else:
+            # In inference mode a layer comes whole, and its products would not be seen.
+            with self:
+                made = func.decompose(*args, **(kwargs or {}))
+            if made is not NotImplemented:
+                return made
         return func(*args, **(kwargs or {}))
 
 
@@ -96,6 +102,17 @@ def fresh(argument: Any) -> Any:
     return torch.empty_like(argument, requires_grad=False).normal_()
 
 
+def seconds_alone(products: Products) -> float:
+    """Return the seconds of all products that were noted, each measured alone."""
+    seconds = 0.0
+    for key, count in products.calls.items():
+        function, given, more = products.by_key[key]
+        given = tuple(map(fresh, given))
+        with torch.no_grad():
+            seconds += count * timed(lambda f=function, a=given, k=more: f(*a, **k))
+    return seconds
+
+
 def bandwidth() -> float:
     """Return bytes a second of a copy that no cache holds, read and written."""
     source = torch.zeros(2**26)
@@ -114,8 +131,19 @@ def halfway(stage: engine.Stage) -> dict[str, Tensor]:
     return {name: torch.tensor(schedule(0.5)) for name, schedule in stage.knobs.items()}
 
 
+def short_fit(name: str, rows: np.ndarray, batch_size: int) -> estimator.LatentMixtureEstimator:
+    """Fit a model for an epoch or two a stage."""
+    settings = dict(MODELS[name], pretrain_epochs=1, epochs=2, batch_size=batch_size, n_init=1)
+    if name in ("vade", "nvisa", "gmvae", "ltvae", "dec"):
+        settings["hold_epochs"] = 1
+    if name == "deepmixture":
+        settings |= {"refine_epochs": 1, "n_rounds": 1}
+    make = deepmixture.MODELS[name]
+    return make(10, kind="image", network="mlp", random_state=0, **settings).fit(rows)
+
+
 def stages(name: str, rows: np.ndarray, batch_size: int) -> list[tuple[Any, ...]]:
-    """Fit a model for an epoch a stage; return what each stage was trained with."""
+    """Return what each stage of a short fit was trained with."""
     seen: list[tuple[Any, ...]] = []
     train = engine.train
 
@@ -123,16 +151,9 @@ def stages(name: str, rows: np.ndarray, batch_size: int) -> list[tuple[Any, ...]
         seen.append(arguments)
         return train(*arguments, **more)
 
-    settings = dict(MODELS[name], pretrain_epochs=1, epochs=2, batch_size=batch_size, n_init=1)
-    if name in ("vade", "nvisa", "gmvae", "ltvae", "dec"):
-        settings["hold_epochs"] = 1
-    if name == "deepmixture":
-        settings |= {"refine_epochs": 1, "n_rounds": 1}
     estimator.engine.train = noted
     try:
-        deepmixture.MODELS[name](10, kind="image", network="mlp", random_state=0, **settings).fit(
-            rows
-        )
+        short_fit(name, rows, batch_size)
     finally:
         estimator.engine.train = train
     return seen
@@ -150,15 +171,9 @@ def floor(
     with Products() as products, torch.autocast("cpu", torch.bfloat16, hardware.bfloat16):
         loss, _ = model(*batch, knobs)
         loss.backward()
-    seconds = 0.0
-    for key, count in products.calls.items():
-        function, given, more = products.by_key[key]
-        given = tuple(map(fresh, given))
-        with torch.no_grad():
-            seconds += count * timed(lambda f=function, a=given, k=more: f(*a, **k))
     learned = sum(p.numel() for p in model.parameters() if p.grad is not None)
     model.zero_grad()
-    return seconds, learned * ADAM_BYTES / bytes_a_second
+    return seconds_alone(products), learned * ADAM_BYTES / bytes_a_second
 
 
 def measure(arguments: tuple[Any, ...], bytes_a_second: float) -> dict[str, Any]:

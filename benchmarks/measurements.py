@@ -43,6 +43,27 @@ def floor_section(result: Result) -> str:
     return steps_section("A step over its floor", said, result, columns)
 
 
+def predicting_section(result: Result) -> str:
+    """Return what `predict` takes over what it must, and whether rows are predicted alone."""
+    columns = {
+        "model": "{model}",
+        "rows": "{n_rows:,}",
+        "ms": "{milliseconds_of_predict:.0f}",
+        "products, ms": "{milliseconds_of_products:.0f}",
+        "over the floor": "{over_the_floor:.2f}",
+    }
+    differ = [step["model"] for step in result["steps"] if not step["same_alone"]]
+    said = (
+        f"Command: `{result['command']}`. The floor is the time of the matrix products and "
+        "convolutions that `predict` computes, each measured alone on tensors of the same shapes, "
+        "strides and types. Images of MNIST, the papers' network, and of DeepMixture the "
+        "convolutions of q(y|x); medians. Rows that are predicted one at a time, in sevens and in "
+        "thousands have, to the bit, the labels and probabilities of all rows at once, with all "
+        f"models{' but ' + ', '.join(differ) if differ else ''}."
+    )
+    return steps_section("Predict over its floor", said, result, columns)
+
+
 def compiled_section(result: Result) -> str:
     """Return what the compiler of PyTorch makes of steps."""
     columns = {
@@ -229,6 +250,7 @@ MEASUREMENTS: dict[str, Callable[[Result], str]] = {
     "criteria": criteria_section,
     "peers": peers_section,
     "floor": floor_section,
+    "predicting": predicting_section,
     "compiled": compiled_section,
     "batched": batched_section,
     "mixtures": mixtures_section,

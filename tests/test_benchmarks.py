@@ -15,7 +15,18 @@ import torch
 
 pytest.importorskip("benchmarks", reason="not a source tree")
 
-from benchmarks import baselines, cells, figures, files, pages, runner, sharing, tables
+from benchmarks import (
+    baselines,
+    cells,
+    figures,
+    files,
+    floor,
+    pages,
+    predicting,
+    runner,
+    sharing,
+    tables,
+)
 from benchmarks.__main__ import main
 
 from deepmixture import MODELS, TrainingDiverged, open_rows
@@ -365,6 +376,24 @@ def test_prior_samples_are_those_of_the_mixture(make: Any, blobs: np.ndarray) ->
         own = z[y == cluster]
         assert (abs(own.mean(0) - estimator.means_[cluster]) < 5 * scale / len(own) ** 0.5).all()
         np.testing.assert_allclose(own.std(0), scale, rtol=0.05)
+
+
+def test_products_are_seen_with_gradients_and_without() -> None:
+    layers = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3), torch.nn.Flatten(), torch.nn.ReLU())
+    layers.append(torch.nn.Linear(12, 4))
+    with floor.Products() as trained:
+        layers(torch.ones(5, 1, 8))
+    with torch.inference_mode(), floor.Products() as predicted:
+        layers(torch.ones(5, 1, 8))
+    assert [key[0] for key in trained.calls] == ["convolution", "addmm"]
+    assert trained.calls == predicted.calls
+    assert floor.seconds_alone(predicted) > 0
+
+
+def test_a_row_that_depends_on_its_neighbours_is_found(make: Make, blobs: np.ndarray) -> None:
+    fitted = make(epochs=1).fit(blobs)
+    assert predicting.same_alone(fitted.predict_proba, blobs)
+    assert not predicting.same_alone(lambda rows: rows - rows.mean(0), blobs)
 
 
 def test_the_command_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
