@@ -122,6 +122,20 @@ def mixtures_section(result: Result) -> str:
     return steps_section("Mixtures of normals", said, result, columns)
 
 
+def start_up_section(result: Result) -> str:
+    """Return how long it takes to import the package and to show the help."""
+    columns = {
+        "process": "`{process}`",
+        "s": "{seconds:.2f}",
+        "s beyond torch's": "{seconds_beyond_torch:+.2f}",
+    }
+    said = (
+        f"Command: `{result['command']}`. Fresh processes from start to end, turn about; medians "
+        f"of {result['turns']} turns."
+    )
+    return steps_section("Start-up", said, result, columns)
+
+
 def steps_section(title: str, said: str, result: Result, columns: Mapping[str, str]) -> str:
     """Return a section on steps that were measured: what is said of them, and their table."""
     lines = [f"## {title}", "", said, "", *steps_table(result, columns)]
@@ -256,4 +270,5 @@ MEASUREMENTS: dict[str, Callable[[Result], str]] = {
     "mixtures": mixtures_section,
     "streaming": streaming_section,
     "kills": kills_section,
+    "start_up": start_up_section,
 }
