@@ -80,3 +80,12 @@ def test_rows_all_but_alike_give_a_mixture_without_nan() -> None:
     for part in found:
         assert np.isfinite(part).all()
     np.testing.assert_allclose(found.responsibilities(products).sum(1), 1.0)
+
+
+def test_the_density_that_a_mixture_is_judged_by_is_that_of_the_rows() -> None:
+    rows, _ = make_blobs(300, 4, centers=3, cluster_std=4.0, random_state=1)
+    products = Products(rows)
+    mixture = trials.fit_mixture(products, 3, np.random.default_rng(0))
+    known, found = mixture.judge(products)
+    assert found == pytest.approx(log_density(mixture, rows))
+    np.testing.assert_array_equal(known, mixture.responsibilities(products))

@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from deepmixture import embedding, normals, starts, trials
 from deepmixture.connections import information, shared_neighbours, strongest_connection
+from deepmixture.normal_mixture import NormalMixture
 from deepmixture.normals import Start
 
 Array = NDArray[np.float64]
@@ -146,6 +147,22 @@ def test_a_mixture_that_is_likelier_by_chance_is_no_reason_to_leave_the_graph() 
     assert by_mixture > by_graph
     start = starts.graph_or_likelier_mixture(z, 4, seed=0, n_init=2)
     np.testing.assert_array_equal(start.responsibilities, graph.responsibilities)
+
+
+def trial(told: float, log_density: float, cut: float = 0.0) -> trials.Trial:
+    nothing = np.zeros((1, 1))
+    mixture = NormalMixture(nothing[0], nothing, nothing[None])
+    return trials.Trial(mixture, nothing, told, cut, log_density)
+
+
+def test_of_mixtures_that_are_as_likely_the_most_informative_is_taken() -> None:
+    likeliest, as_likely, unlikely = trial(2.0, -15.86), trial(2.08, -15.865), trial(2.1, -15.9)
+    found = [unlikely, likeliest, as_likely]
+    assert trials.most_informative_of_likeliest(found) is as_likely
+    # What is connected has no say: where all groups touch, the fewest cuts are one group for all.
+    found.append(trial(1.9, -15.95, cut=-1.0))
+    assert trials.most_informative_of_likeliest(found) is as_likely
+    assert trials.most_informative(found) is found[-1]
 
 
 def test_too_few_rows_for_a_graph_start_from_a_mixture() -> None:

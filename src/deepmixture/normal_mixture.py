@@ -28,8 +28,15 @@ class NormalMixture(NamedTuple):
 
     def responsibilities(self, products: "Products") -> Array:
         """Return p(k | x) of n rows, (n, K)."""
+        return self.judge(products)[0]
+
+    def judge(self, products: "Products") -> tuple[Array, float]:
+        """Return p(k | x) of n rows, (n, K), and the mean of log p(x) over them, in nats."""
         parameters = products.parameters(self)
-        return np.concatenate([posterior(part @ parameters)[0] for part in products])
+        known, log_densities = zip(
+            *(posterior(part @ parameters) for part in products), strict=True
+        )
+        return np.concatenate(known), sum(log_densities) / len(products.rows)
 
 
 class Products:

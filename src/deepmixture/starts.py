@@ -5,7 +5,7 @@ No start ever sees a label.
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ from deepmixture.trials import (
     mean_log_density,
     mixture_from,
     most_informative,
+    most_informative_of_likeliest,
     try_mixtures,
 )
 
@@ -98,16 +99,14 @@ def gaussian_mixture(
         Responsibilities to go on from, in place of trials.
     """
     latent = np.asarray(latent, dtype=np.float64)
+    if begin is None:
+        return _tried_mixture(latent, n_clusters, seed, n_init, most_informative)
     rng = np.random.default_rng(seed)
     few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
-    if begin is None:
-        near = neighbours(latent[few], N_NEAR, seed)
-        best = most_informative(try_mixtures(latent[few], n_clusters, rng, n_init, near)).mixture
-    else:
-        products = Products(latent[few])
-        best = mixture_from(products, begin[few])
-        if cuts_more(latent[few], best.responsibilities(products), begin[few], seed):
-            return from_responsibilities(latent, begin)
+    products = Products(latent[few])
+    best = mixture_from(products, begin[few])
+    if cuts_more(latent[few], best.responsibilities(products), begin[few], seed):
+        return from_responsibilities(latent, begin)
     return _on_all_rows(latent, best)
 
 
@@ -156,9 +155,10 @@ def graph_or_likelier_mixture(
 
     In the latent of an autoencoder groups of images that look alike touch: a graph takes them for
     one, and cuts another in two. As normals such clusters make the rows far less likely than those
-    of `gaussian_mixture` do. These are taken where they gain more than 0.05 nats a row beyond what
-    a mixture gains by being fitted to the rows, its parameters over their number (Akaike 1974, "A
-    new look at the statistical model identification").
+    of a mixture do that is chosen by `most_informative_of_likeliest`. These are taken where they
+    gain more than 0.05 nats a row beyond what a mixture gains by being fitted to the rows, its
+    parameters over their number (Akaike 1974, "A new look at the statistical model
+    identification").
 
     Parameters
     ----------
@@ -173,9 +173,10 @@ def graph_or_likelier_mixture(
     graph = neighbour_graph(latent, n_clusters, seed, n_init, begin)
     if begin is not None:
         return graph
-    mixture = gaussian_mixture(latent, n_clusters, seed, n_init)
+    latent = np.asarray(latent, dtype=np.float64)
+    mixture = _tried_mixture(latent, n_clusters, seed, n_init, most_informative_of_likeliest)
     few = slice(None, None, math.ceil(len(latent) / TRIAL_ROWS))
-    rows = np.asarray(latent, dtype=np.float64)[few]
+    rows = latent[few]
     by_graph, by_mixture = (
         mean_log_density(rows, start.responsibilities[few].argmax(1)) for start in (graph, mixture)
     )
@@ -246,6 +247,21 @@ def graph_or_mixture(
         known = for_all_rows(latent, few, found[best])
         return from_responsibilities(latent, known, found_by=BY_GRAPH)
     return _on_all_rows(latent, plain[best].mixture)
+
+
+def _tried_mixture(
+    latent: Array,
+    n_clusters: int,
+    seed: int,
+    n_init: int,
+    choose: Callable[[Sequence[Trial]], Trial],
+) -> Start:
+    """Try `n_init` mixtures on at most 20,000 rows, and refine the one that is chosen on all."""
+    rng = np.random.default_rng(seed)
+    few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
+    near = neighbours(latent[few], N_NEAR, seed)
+    best = choose(try_mixtures(latent[few], n_clusters, rng, n_init, near))
+    return _on_all_rows(latent, best.mixture)
 
 
 def _gone_on(latent: Array, n_clusters: int, seed: int, begin: Array) -> Start:

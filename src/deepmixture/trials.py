@@ -28,6 +28,9 @@ FLOOR_OF_VARIANCE = 0.01  # a cluster in which a column is constant is not infin
 LITTLE_LESS_TOLD, LITTLE_UNTOLD = 0.1, 0.005
 """In nats. On 22 tables the mean loss against the best of k-means, a Gaussian mixture and UMAP
 with one was much the same with 0.075 to 0.2 for the first, and twice as large without."""
+AS_LIKELY = 0.01
+"""In nats a row. On the latents of eight autoencoders of Fashion-MNIST the mixtures chosen so are
+nearer its classes than the likeliest alone, and than the most informative of all."""
 NOISE_OF_TOLD = 2.5  # over the root of the rows: of few rows, neighbours tell this much by chance
 LITTLE_GROWTH = 0.1  # or loss, of a cluster that only finds its edges
 MOST_CLUSTERS = 60
@@ -41,6 +44,7 @@ class Trial(NamedTuple):
     responsibilities: Array  # (n, K)
     told: float  # I(x; y) in nats
     cut: float  # the strongest connection of two clusters; 0 where no neighbours are known
+    log_density: float  # of the rows, their mean in nats
 
 
 def try_mixtures(
@@ -69,9 +73,9 @@ def try_mixtures(
         mixtures.append(mixture_from(products, joined(rows, n_clusters, near, rng)))
     found = []
     for mixture in mixtures:
-        r = mixture.responsibilities(products)
+        r, log_density = mixture.judge(products)
         cut = 0.0 if near is None else strongest_connection(shared_neighbours(r, near))
-        found.append(Trial(mixture, r, mutual_information(r), cut))
+        found.append(Trial(mixture, r, mutual_information(r), cut, log_density))
     return found
 
 
@@ -85,6 +89,17 @@ def most_informative(found: Sequence[Trial]) -> Trial:
     """
     least = min(trial.cut for trial in found)
     return max((t for t in found if t.cut <= least + CONNECTED), key=lambda trial: trial.told)
+
+
+def most_informative_of_likeliest(found: Sequence[Trial]) -> Trial:
+    """Return the trial that tells most about the rows, of those under which they are likeliest.
+
+    Where all groups touch, what is connected says little of what is one: there the density has
+    the first word, and mutual information the last between mixtures that are as likely.
+    """
+    most = max(trial.log_density for trial in found)
+    likely = [trial for trial in found if trial.log_density >= most - AS_LIKELY]
+    return max(likely, key=lambda trial: trial.told)
 
 
 def cuts_more(rows: Array, found: Array, begin: Array, seed: int) -> bool:
