@@ -4,42 +4,29 @@ It knows scikit-learn's manners, the order of things in a fit, and no mathematic
 builds its model and says in which stages it is trained.
 """
 
-import copy
-import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from deepmixture import (
-    checks,
-    data,
-    engine,
-    likelihoods,
-    nets,
-    parallel,
-    presets,
-    seeds,
-    stages,
-)
+from deepmixture import checks, data, engine, parallel, presets, seeds
 from deepmixture.batches import ScaledRows
 from deepmixture.hardware import choose_hardware
-from deepmixture.likelihoods import UNIT_INTERVAL, Likelihood
+from deepmixture.likelihoods import UNIT_INTERVAL
+from deepmixture.networks import WithNetworks
 from deepmixture.progress import Callback, Silent
-
-Array = NDArray[Any]
+from deepmixture.stages import StagedFit
 
 
 @dataclass(eq=False, repr=False)
-class LatentMixtureEstimator(stages.StagedFit):
+class LatentMixtureEstimator(StagedFit, WithNetworks):
     """A mixture over the latent space of an encoder and a decoder.
 
     Parameters
@@ -159,9 +146,6 @@ class LatentMixtureEstimator(stages.StagedFit):
     name: ClassVar[str]
     """Short name of the model on the command line."""
 
-    cannot: ClassVar[Mapping[str, str]] = {}
-    """Methods and attributes that the model gives no meaning to, each with the reason."""
-
     choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
     """What parameters of a subclass may be, where it differs from `checks.CHOICES`."""
 
@@ -183,17 +167,6 @@ class LatentMixtureEstimator(stages.StagedFit):
     @abstractmethod
     def _train(self, x: ScaledRows) -> None:
         """Train `model_` on scaled rows (N, F) by `_run_stage`."""
-
-    # ------------------------------------------------------------------- what a model can not
-
-    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
-        if name in type(self).cannot:
-            reason = type(self).cannot[name]
-            raise AttributeError(f"{type(self).__name__} has no {name!r}: {reason}")
-        return super().__getattribute__(name)
-
-    def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if name not in type(self).cannot]
 
     # ------------------------------------------------------------------------------------ fit
 
@@ -327,26 +300,6 @@ class LatentMixtureEstimator(stages.StagedFit):
 
         return Bar()
 
-    def _finish(self, x: ScaledRows) -> None:
-        """Order the clusters by size and label the training rows."""
-        began = time.perf_counter()
-        labels = self._labels(x)
-        sizes = labels.bincount(minlength=self.n_clusters_)
-        order = sizes.argsort(descending=True, stable=True)
-        self._reorder(order)
-        self.labels_ = order.argsort()[labels].numpy()
-        self.n_used_clusters_ = int((sizes > 0).sum())
-        if self.n_used_clusters_ < self.n_clusters_:
-            self.decisions_.append(
-                f"{self.n_clusters_ - self.n_used_clusters_} of {self.n_clusters_} clusters hold "
-                "no row; they are numbered last."
-            )
-        self.timings_["labels"] = time.perf_counter() - began
-
-    def _reorder(self, order: Tensor) -> None:
-        """Renumber the clusters: cluster order[i] becomes cluster i."""
-        self._mixture().reorder(order)
-
     def _describe(self, rows: data.Rows, why: str) -> list[str]:
         shape = " x ".join(map(str, self.image_shape_ or (self.n_features_in_,)))
         what = {"image": "pixels", "counts": "counts"}.get(self.kind_, "columns")
@@ -359,75 +312,6 @@ class LatentMixtureEstimator(stages.StagedFit):
             *self._where(rows),
             *self._stepped_back(),
         ]
-
-    def _where(self, rows: data.Rows) -> list[str]:
-        said = []
-        if not self._fits(rows):
-            said = [f"More than {self.memory_limit:g} gigabytes: read from a scratch file."]
-        if said or len(rows) > stages.MOST_ROWS:
-            said.append(
-                f"The start was found on {min(self._n_sampled(), len(rows)):,} of the rows."
-            )
-        return said
-
-    def _stepped_back(self) -> list[str]:
-        stages = dict.fromkeys(r["stage"] for r in self.history_ if "rate_factor" in r)
-        return [
-            f"The loss became infinite or NaN in the stage {stage!r}: training went on from the "
-            "last good state with a smaller learning rate."
-            for stage in stages
-        ]
-
-    # --------------------------------------------------------------------------- the networks
-
-    def _image_sides(self) -> tuple[int, int, int] | None:
-        """Return height, width and channels where rows are images of known shape."""
-        if not self.image_shape_:
-            return None
-        height, width, colours = (*self.image_shape_, 1)[:3]
-        return height, width, colours
-
-    def _automatic_network(self) -> str:
-        return presets.network_for(self.kind_, self.image_shape_)
-
-    def _networks(self) -> tuple[nn.Module, nets.NormalHead, nn.Module, Likelihood]:
-        """Return encoder, head of q(z|x), decoder and likelihood for the fitted facts."""
-        n_features = self.n_features_in_
-        likelihood = likelihoods.make(self.likelihood_, n_features, self.likelihood_scale)
-        likelihood.assume_complete()  # rows with missing entries were refused
-        n_outputs = likelihood.n_parameters * n_features
-        image_shape = self._image_sides()
-        if self.encoder is not None and self.decoder is not None:
-            self.network_ = "given"
-            encoder, decoder = copy.deepcopy(self.encoder), copy.deepcopy(self.decoder)
-            convolutional = any(isinstance(module, nn.Conv2d) for module in encoder.modules())
-            if image_shape and convolutional:
-                encoder = nn.Sequential(nets.ImageInput(*image_shape), encoder)
-                decoder = nn.Sequential(decoder, nets.ImageOutput(image_shape[2]))
-        else:
-            self.network_ = self.network
-            if self.network == "auto":
-                self.network_ = self._automatic_network()
-            if self.network_ == "mlp":
-                hidden = presets.hidden_for(self.kind_) if self.hidden == "auto" else self.hidden
-                encoder, decoder = nets.mlp_pair(n_features, n_outputs, self.n_latent, hidden)
-            elif image_shape:
-                pair = nets.CONVOLUTIONAL[self.network_]
-                encoder, decoder = pair(image_shape, likelihood.n_parameters, self.n_latent)
-            else:
-                raise ValueError(
-                    f"network={self.network_!r} needs images: X of shape (N, H, W) or "
-                    f"(N, H, W, C); got rows of {n_features} {self.kind_} values"
-                )
-        encoded = checks.check_network("encoder", encoder, n_features)
-        gives = checks.check_network("decoder", decoder, self.n_latent)
-        if gives != n_outputs:
-            raise ValueError(
-                f"decoder gives {gives} numbers a row; expected {n_outputs}, "
-                f"{likelihood.n_parameters} a feature"
-            )
-        head = nets.NormalHead(encoded, self.n_latent)
-        return encoder, head, nets.LeadingDimensions(decoder), likelihood
 
     # ----------------------------------------------------------------------------- save, load
 

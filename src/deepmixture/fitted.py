@@ -35,7 +35,6 @@ class FittedMixture(
     n_latent: int
     memory_limit: float
     random_state: int | np.random.RandomState | None
-    cannot: ClassVar[Mapping[str, str]]
     facts: ClassVar[tuple[str, ...]]
 
     kind_: data.Kind
@@ -47,6 +46,18 @@ class FittedMixture(
     n_clusters_: int
     n_features_in_: int
     model_: Any
+
+    cannot: ClassVar[Mapping[str, str]] = {}
+    """Methods and attributes that the model gives no meaning to, each with the reason."""
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
+        if name in type(self).cannot:
+            reason = type(self).cannot[name]
+            raise AttributeError(f"{type(self).__name__} has no {name!r}: {reason}")
+        return super().__getattribute__(name)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in type(self).cannot]
 
     def _open(self, X: object, reset: bool) -> data.Rows:
         raise NotImplementedError

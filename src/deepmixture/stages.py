@@ -1,6 +1,7 @@
-"""The stages of a fit: what is trained, what is computed once, and what survives a kill."""
+"""The stages of a fit: what is trained, computed once, kept through a kill, and done last."""
 
 import numbers
+import time
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from sklearn import config_context
 from torch import Tensor, nn
 
-from deepmixture import __version__, engine, parallel, seeds
+from deepmixture import __version__, data, engine, parallel, seeds
 from deepmixture.batches import ScaledRows, sample
 from deepmixture.checkpoint import (
     Journal,
@@ -40,6 +41,7 @@ class StagedFit(FittedMixture):
 
     history_: list[engine.Record]
     timings_: dict[str, float]
+    decisions_: list[str]
     interrupted_: bool
     _callback: Callback
     _journal: Journal | None
@@ -111,3 +113,41 @@ class StagedFit(FittedMixture):
         """Return how many of too many rows a start is found on: fewer of wide ones."""
         that_fit = int(SAMPLED_SHARE * 1e9 * self.memory_limit / (4 * self.n_features_in_))
         return min(SAMPLED_ROWS, max(FEWEST_SAMPLED_ROWS, that_fit))
+
+    def _finish(self, x: ScaledRows) -> None:
+        """Order the clusters by size and label the training rows."""
+        began = time.perf_counter()
+        labels = self._labels(x)
+        sizes = labels.bincount(minlength=self.n_clusters_)
+        order = sizes.argsort(descending=True, stable=True)
+        self._reorder(order)
+        self.labels_ = order.argsort()[labels].numpy()
+        self.n_used_clusters_ = int((sizes > 0).sum())
+        if self.n_used_clusters_ < self.n_clusters_:
+            self.decisions_.append(
+                f"{self.n_clusters_ - self.n_used_clusters_} of {self.n_clusters_} clusters hold "
+                "no row; they are numbered last."
+            )
+        self.timings_["labels"] = time.perf_counter() - began
+
+    def _reorder(self, order: Tensor) -> None:
+        """Renumber the clusters: cluster order[i] becomes cluster i."""
+        self._mixture().reorder(order)
+
+    def _where(self, rows: data.Rows) -> list[str]:
+        said = []
+        if not self._fits(rows):
+            said = [f"More than {self.memory_limit:g} gigabytes: read from a scratch file."]
+        if said or len(rows) > MOST_ROWS:
+            said.append(
+                f"The start was found on {min(self._n_sampled(), len(rows)):,} of the rows."
+            )
+        return said
+
+    def _stepped_back(self) -> list[str]:
+        stages = dict.fromkeys(r["stage"] for r in self.history_ if "rate_factor" in r)
+        return [
+            f"The loss became infinite or NaN in the stage {stage!r}: training went on from the "
+            "last good state with a smaller learning rate."
+            for stage in stages
+        ]
