@@ -5,7 +5,12 @@ import pytest
 from sklearn.metrics import mutual_info_score, normalized_mutual_info_score
 
 from deepmixture import selection
-from deepmixture.connections import information, joins
+from deepmixture.connections import (
+    information,
+    joins,
+    strongest_affinity,
+    strongest_connection,
+)
 
 
 def sure(labels: np.ndarray, n_clusters: int = 4) -> np.ndarray:
@@ -172,6 +177,14 @@ def test_what_clusters_tell_of_changed_rows() -> None:
     assert information(never) == pytest.approx(mutual_info_score(labels, labels))
     anyhow = selection.passed_between([rng.integers(0, 3, 10**5) for _ in range(2)], 3)
     assert information(anyhow) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_halves_of_a_group_are_told_from_a_few_rows_that_run_over_into_a_large_cluster() -> None:
+    halves = np.array([[770.0, 230.0], [230.0, 770.0]])
+    few = np.array([[77.0, 23.0], [23.0, 1977.0]])
+    assert strongest_connection(halves) == pytest.approx(strongest_connection(few))
+    assert strongest_affinity(halves) == pytest.approx(0.23)
+    assert strongest_affinity(few) == pytest.approx(23 / np.sqrt(100 * 2000))
 
 
 def test_the_clearest_clusters_cut_no_group_and_lump_none() -> None:

@@ -104,6 +104,24 @@ def strongest_connection(shared: Array) -> float:
     return float(strengths(shared).max())
 
 
+def strongest_affinity(shared: Array) -> float:
+    """Return what two clusters share over the geometric mean of their sizes, the most of any two.
+
+    The normalised affinity of spectral clustering (Ng, Jordan & Weiss 2002). It is large between
+    the halves of one group, and small where the few rows of a cluster run over into a large one,
+    which for their connection, the share of the smaller, are as much.
+
+    Parameters
+    ----------
+    shared : array of shape (K, K)
+        From `shared_neighbours`, or `selection.passed_between`.
+    """
+    size = np.sqrt(np.maximum(shared.sum(1), 1e-12))
+    affinity = shared / size[:, None] / size[None, :]
+    np.fill_diagonal(affinity, -1.0)
+    return float(affinity.max())
+
+
 def information(shared: Array) -> float:
     """Return I(y; y') in nats of the clusters y and y' of two rows that are neighbours.
 

@@ -22,7 +22,7 @@ from deepmixture import (
     starts,
 )
 from deepmixture.cluster.pretrained import STARTS, Find, Pretrained
-from deepmixture.connections import strongest_connection
+from deepmixture.connections import strongest_affinity
 from deepmixture.latent_classes import takes_few_values
 from deepmixture.models import deepmixture, nvisa
 from deepmixture.starts import N_TRIALS
@@ -33,11 +33,10 @@ N_DIRECTIONS = 50
 N_NEIGHBOURS = 10
 N_DRAWS = 4
 MORE_CLUSTERS = (2, 4)  # times as many as are asked for
-CUT_THROUGH = 0.22
-"""Share of the smaller of two clusters' rows that pass to the other when they are changed, above
-which a group was cut. Of MNIST with thinned classes 0.25 to 0.63 pass between the halves of a
-digit, of Fashion-MNIST 0.08 to 0.19 between two classes that look alike, or from a small cluster
-of what is left of two (five and ten seeds)."""
+CUT_THROUGH = 0.14
+"""What rows pass between two clusters when they are changed, over the geometric mean of the two,
+above which a group was cut. Of MNIST with thinned classes 0.18 and 0.22 pass between the halves of
+a digit (two seeds), of Fashion-MNIST 0.07 to 0.12 between two that look alike (nine seeds)."""
 FEWEST_ROWS_NORMALISED = 16  # a batch of which batch normalisation can take the moments
 PLAIN_CHANGES: Mapping[str | None, Callable[[], augment.Change]] = {
     "mixup": augment.Mixup,
@@ -123,7 +122,7 @@ class Refined(Pretrained):
             return None
         n_clusters, begun_with = self.n_clusters_, self.model_
         before = self._remember("passed", lambda: self._passed(refinement, x, rows))
-        if strongest_connection(before) <= CUT_THROUGH:
+        if strongest_affinity(before) <= CUT_THROUGH:
             return None
         found: list[Joined] = []
         most = len(x) // ROWS_A_CLUSTER
