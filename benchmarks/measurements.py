@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 
 from benchmarks import files
-from benchmarks.cells import circumstances, spread, table
+from benchmarks.cells import WITHOUT, circumstances, spread, table
 from benchmarks.comparisons import peers_section
 from benchmarks.files import Result
 
@@ -229,39 +229,43 @@ def streamed(result: Result) -> list[str]:
     ]
 
 
-def criteria_section(result: Result) -> str:
+def criteria_section() -> str:
     """Return which label-free criterion ranks runs as their accuracy does."""
     names = {
         "mutual_information": "I(x; y)",
+        "told_when_changed": "I(y; y') of changed rows",
         "agreement": "agreement with the other runs",
         "evidence": "bound on log p(x)",
         "own_posterior": "q(y\\|x) names p(y\\|x)'s cluster",
     }
+    found = files.read_folder("criteria")
+    if not found:
+        return ""
     rows = []
-    for of_table in result["tables"]:
-        accuracy = [run["accuracy"] for run in of_table["runs"]]
+    for judged in found:
+        accuracy = [run["accuracy"] for run in judged["runs"]]
         cells = [
-            f"{said['rank_correlation']:+.2f}, {100 * said['of_four']:.2f}"
-            for said in (of_table["criteria"][name] for name in names)
+            f"{said['rank_correlation']:+.2f}, {100 * said['of_four']:.2f}" if said else WITHOUT
+            for said in (judged["criteria"].get(name) for name in names)
         ]
-        rows.append([of_table["table"], str(len(accuracy)), spread(accuracy), *cells])
+        rows.append([judged["table"], str(len(accuracy)), spread(accuracy), *cells])
     return "\n".join(
         [
             "## Which run to keep",
             "",
-            f"Command: `{result['command']}`. Runs of DeepMixture from different seeds; of each "
+            f"Command: `{found[0]['command']}`. Runs of DeepMixture from different seeds; of each "
             "criterion the rank correlation with the accuracy over the runs, and the mean "
-            "accuracy of the run that it keeps of four. No label enters a criterion.",
+            "accuracy of the run that it keeps of four. No label enters a criterion. Where there "
+            "is a dash, the runs are from before the criterion was there.",
             "",
             *table(["data", "runs", "accuracy of all runs", *names.values()], rows),
             "",
-            circumstances([result]),
+            circumstances(found),
         ]
     )
 
 
 MEASUREMENTS: dict[str, Callable[[Result], str]] = {
-    "criteria": criteria_section,
     "peers": peers_section,
     "floor": floor_section,
     "predicting": predicting_section,
