@@ -148,7 +148,12 @@ def test_a_thinned_class_keeps_its_share_of_rows(place: Path, classes: np.ndarra
 
 def test_every_result_belongs_to_a_run() -> None:
     for folder in files.RESULTS.iterdir():
-        if folder.is_dir() and folder.name not in ("figures", "others", "whole_fits"):
+        if folder.is_dir() and folder.name not in (
+            "criteria",
+            "figures",
+            "others",
+            "whole_fits",
+        ):
             for run, found in files.read_results(folder.name).items():
                 for result in found:
                     assert files.result_file(folder.name, run, result["seed"]).exists()
