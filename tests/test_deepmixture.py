@@ -331,7 +331,7 @@ def lifted(x: Tensor) -> Tensor:
 
 
 OF_BARS = {
-    "n_clusters": 3,
+    "n_clusters": 2,
     "pretrain_epochs": 10,
     "refine_epochs": 5,
     "start": "kmeans",
@@ -350,7 +350,7 @@ def test_where_a_group_is_cut_more_clusters_are_refined_and_joined(
     stages = list(dict.fromkeys(str(record["stage"]) for record in estimator.history_))
     more = ["refinement of 6 clusters", "refinement of 8 clusters"]
     assert stages[1:5] == ["refinement", *more, "refinement 2"]
-    assert estimator.predict_proba(images).shape == (120, 3)
+    assert estimator.predict_proba(images).shape == (120, 2)
     assert joined == any("more clusters were refined" in what for what in estimator.decisions_)
     # After 40 steps of the representation, and 20 of each refinement.
     for number, steps in enumerate((70, 90)):
@@ -380,8 +380,8 @@ def test_a_fit_stopped_among_more_clusters_has_the_number_asked_for(make: Make) 
     images = bars()
     estimator = make("deepmixture", **OF_BARS).fit(images, callback=Stop())
     assert estimator.interrupted_
-    assert estimator.n_clusters_ == 3
-    assert estimator.predict_proba(images).shape == (120, 3)
+    assert estimator.n_clusters_ == 2
+    assert estimator.predict_proba(images).shape == (120, 2)
 
 
 def test_a_group_a_hundredth_the_size_of_the_other_is_kept(make: Make) -> None:

@@ -1,13 +1,19 @@
 """Which run is kept, and how runs are compared, without a label."""
 
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score, normalized_mutual_info_score
 
 from deepmixture import selection
 from deepmixture.connections import (
+    gain,
     information,
     joins,
+    joins_by_gain,
+    lost_by_joining,
+    merged,
     strongest_affinity,
     strongest_connection,
 )
@@ -185,6 +191,31 @@ def test_halves_of_a_group_are_told_from_a_few_rows_that_run_over_into_a_large_c
     assert strongest_connection(halves) == pytest.approx(strongest_connection(few))
     assert strongest_affinity(halves) == pytest.approx(0.23)
     assert strongest_affinity(few) == pytest.approx(23 / np.sqrt(100 * 2000))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
+def test_what_a_join_loses_is_the_gain_before_and_after_it(weight: float) -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.random((6, 6)) ** 3
+    shared += shared.T
+    shared[2] = shared[:, 2] = 0.0
+    lost = lost_by_joining(shared, weight)
+    for one, other in itertools.permutations(range(6), 2):
+        after = gain(merged(shared, one, other), weight)
+        assert lost[one, other] == pytest.approx(gain(shared, weight) - after, abs=1e-12)
+    assert np.isinf(np.diag(lost)).all()
+    join = next(joins_by_gain(shared, weight))
+    assert lost[join.one, join.other] == lost.min()
+
+
+def test_halves_of_a_large_group_are_joined_before_two_small_groups() -> None:
+    # Rows 0 and 1 are halves of one group, 2 and 3 small groups, of which more rows pass.
+    passed = np.diag([3400.0, 3400.0, 150.0, 150.0])
+    passed[0, 1] = passed[1, 0] = 800.0
+    passed[2, 3] = passed[3, 2] = 50.0
+    assert next(joins(passed)).one == 2
+    belongs = selection.joined_groups(passed, 3)
+    assert {tuple(np.flatnonzero(column).tolist()) for column in belongs.T} == {(0, 1), (2,), (3,)}
 
 
 def test_the_clearest_clusters_cut_no_group_and_lump_none() -> None:

@@ -41,19 +41,71 @@ def joins(shared: Array, rows: Array | None = None, dimension: float = math.inf)
     dimension : float, default=inf
         D; of infinitely many dimensions every row is next to the cut.
     """
-    shared = shared.copy()
     rows = np.ones(len(shared)) if rows is None else rows.copy()
     while len(shared) > 1:
         connection = over_a_cut(shared, rows, dimension)
         one, other = sorted(int(k) for k in np.unravel_index(connection.argmax(), shared.shape))
-        size = shared.sum(1)
-        share = min(size[one], size[other]) / max(size.sum(), 1e-12)
-        yield Join(one, other, float(connection[one, other]), float(share))
-        shared[one] += shared[other]
-        shared[:, one] += shared[:, other]
-        shared = np.delete(np.delete(shared, other, 0), other, 1)
+        yield Join(one, other, float(connection[one, other]), smaller_share(shared, one, other))
+        shared = merged(shared, one, other)
         rows[one] += rows[other]
         rows = np.delete(rows, other)
+
+
+def joins_by_gain(shared: Array, weight: float) -> Iterator[Join]:
+    """Join the two clusters whose join leaves the largest `gain`, again and again, to one.
+
+    The agglomerative information bottleneck (Slonim & Tishby 1999), with what is left untold
+    beside what is told.
+
+    Parameters
+    ----------
+    shared : array of shape (K, K)
+        From `shared_neighbours`, or `selection.passed_between`.
+    weight : float
+        Of what is left untold.
+    """
+    while len(shared) > 1:
+        lost = lost_by_joining(shared, weight)
+        one, other = sorted(int(k) for k in np.unravel_index(lost.argmin(), lost.shape))
+        connection = float(strengths(shared)[one, other])
+        yield Join(one, other, connection, smaller_share(shared, one, other))
+        shared = merged(shared, one, other)
+
+
+def lost_by_joining(shared: Array, weight: float) -> Array:
+    """Return the `gain` that is lost, in nats, by joining any two clusters, (K, K).
+
+    Infinite on the diagonal. With the entropies H(y) of a row's cluster and H(y, y') of two rows'
+    the gain is (2 + w) H(y) - (1 + w) H(y, y').
+    """
+    from scipy.special import entr
+
+    p = shared / shared.sum()
+    size, own = p.sum(1), np.diag(p)
+    of_sizes = entr(size)[:, None] + entr(size) - entr(size[:, None] + size)
+    # Row by row: at once it would be K^3 numbers.
+    rows_joined = np.stack([entr(row + p).sum(1) for row in p])
+    of_rows = entr(p).sum(1)[:, None] + entr(p).sum(1) - rows_joined
+    beside = own[:, None] + p
+    of_pairs = 2.0 * of_rows - entr(own)[:, None] - entr(own) - 2.0 * entr(p)
+    of_pairs += 2.0 * (entr(beside) + entr(beside.T)) - entr(beside + beside.T)
+    lost: Array = (2.0 + weight) * of_sizes - (1.0 + weight) * of_pairs
+    np.fill_diagonal(lost, np.inf)
+    return lost
+
+
+def smaller_share(shared: Array, one: int, other: int) -> float:
+    """Return the share of the smaller of two clusters in all rows, from `shared_neighbours`."""
+    size = shared.sum(1)
+    return float(min(size[one], size[other]) / max(size.sum(), 1e-12))
+
+
+def merged(shared: Array, one: int, other: int) -> Array:
+    """Return what clusters share when `other` is joined to `one`, (K - 1, K - 1)."""
+    joined = shared.copy()
+    joined[one] += joined[other]
+    joined[:, one] += joined[:, other]
+    return np.delete(np.delete(joined, other, 0), other, 1)
 
 
 def groups_left(order: Iterable[Join], n_clusters: int, n_left: int) -> list[list[int]]:
@@ -139,13 +191,19 @@ def information(shared: Array) -> float:
     return 2.0 * entropy(shared) - float(entr(shared / shared.sum()).sum())
 
 
-def gain(shared: Array) -> float:
-    """Return I(y; y') - H(y' | y) / 2: what is told beyond half of what is left untold, in nats.
+def gain(shared: Array, weight: float = 0.5) -> float:
+    """Return I(y; y') - w H(y' | y): what is told, less what is left untold, in nats.
 
     By I(y; y') alone two halves of a large group are worth as much as two groups.
+
+    Parameters
+    ----------
+    shared : array of shape (K, K)
+    weight : float, default=0.5
+        w.
     """
     told = information(shared)
-    return told - 0.5 * (entropy(shared) - told)
+    return told - weight * (entropy(shared) - told)
 
 
 def entropy(shared: Array) -> float:

@@ -32,11 +32,14 @@ MOST_TRIALS = 80
 N_DIRECTIONS = 50
 N_NEIGHBOURS = 10
 N_DRAWS = 4
-MORE_CLUSTERS = (2, 4)  # times as many as are asked for
+MORE_CLUSTERS = (3, 6)  # times as many as are asked for
+MANY_CLUSTERS = 60  # of which so many times as many would cost much
 CUT_THROUGH = 0.14
 """What rows pass between two clusters when they are changed, over the geometric mean of the two,
 above which a group was cut. Of MNIST with thinned classes 0.18 and 0.22 pass between the halves of
 a digit (two seeds), of Fashion-MNIST 0.07 to 0.12 between two that look alike (nine seeds)."""
+CUT_THROUGH_FEW = 0.03
+"""The same where rows are few: more clusters then cost little, and `selection.clearest` judges."""
 FEWEST_ROWS_NORMALISED = 16  # a batch of which batch normalisation can take the moments
 PLAIN_CHANGES: Mapping[str | None, Callable[[], augment.Change]] = {
     "mixup": augment.Mixup,
@@ -115,17 +118,19 @@ class Refined(Pretrained):
     ) -> Joined | None:
         """Where a group may have been cut, refine more clusters and join those that are one.
 
-        A mixture would rather halve a large group than find a small one. Returns None where few
-        rows pass between the clusters when they are changed, or the joined ones tell less.
+        A mixture would rather halve a large group than find a small one, and of few rows it often
+        finds the wrong groups. Returns None where hardly any rows pass between the clusters when
+        they are changed, or the joined ones tell less.
         """
         if self.interrupted_ or not self._joins_by_changes():
             return None
         n_clusters, begun_with = self.n_clusters_, self.model_
         before = self._remember("passed", lambda: self._passed(refinement, x, rows))
-        if strongest_affinity(before) <= CUT_THROUGH:
+        few = len(x) <= embedding.TRIAL_ROWS
+        if strongest_affinity(before) <= (CUT_THROUGH_FEW if few else CUT_THROUGH):
             return None
         found: list[Joined] = []
-        most = len(x) // ROWS_A_CLUSTER
+        most = min(len(x) // ROWS_A_CLUSTER, max(MANY_CLUSTERS, 2 * n_clusters))
         for more in sorted({min(times * n_clusters, most) for times in MORE_CLUSTERS}):
             if more > n_clusters and not self.interrupted_:
                 found.append(self._join(more, x, rows, space))
@@ -138,7 +143,7 @@ class Refined(Pretrained):
         return found[best]
 
     def _join(self, more: int, x: Tensor, rows: Tensor, space: NDArray[np.float64]) -> Joined:
-        """Refine more clusters, and join those between which most rows pass."""
+        """Refine more clusters, and join them again."""
         n_clusters = self.n_clusters_
         self._rebuild(more)
         name = f"refinement of {more} clusters"
