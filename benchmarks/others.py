@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn import datasets
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
+from torch.nn.functional import adaptive_avg_pool2d
 
 import deepmixture
 from benchmarks import files, packaged, texts
@@ -35,11 +37,37 @@ def _worm() -> Data:
     return archive["x"], archive["y"]
 
 
+def _archive(name: str) -> Data:
+    archive = np.load(Path(os.environ["DEEPMIXTURE_DATA"]) / f"{name}.npz")
+    return tuple(np.concatenate([archive[f"{a}_train"], archive[f"{a}_test"]]) for a in "xy")
+
+
+def _small_images() -> Data:
+    """Return images of MNIST in 16 by 16 pixels, of each digit as many as USPS has."""
+    images, classes = _archive("mnist")
+    rng = np.random.default_rng(0)
+    chosen = [
+        rng.choice(np.flatnonzero(classes == digit), rows, replace=False)
+        for digit, rows in enumerate(ROWS_OF_USPS)
+    ]
+    kept = rng.permutation(np.concatenate(chosen))
+    small = adaptive_avg_pool2d(torch.from_numpy(images[kept].astype(np.float32)), 16)
+    return small.round().flatten(1).numpy(), classes[kept]
+
+
+def _few_articles() -> Data:
+    """Return 5,000 images of Fashion-MNIST, drawn at random."""
+    images, classes = _archive("fashion_mnist")
+    kept = np.random.default_rng(0).permutation(len(images))[:5000]
+    return images[kept].reshape(5000, -1).astype(np.float32), classes[kept]
+
+
 def _stretched() -> Data:
     rows, labels = datasets.make_blobs(2000, 6, centers=5, random_state=1)
     return rows @ np.random.default_rng(0).normal(size=(6, 6)), labels
 
 
+ROWS_OF_USPS = (1553, 1269, 929, 824, 852, 716, 834, 792, 708, 821)
 KEEL = (
     *("penbased", "satimage", "segment", "texture", "vehicle", "vowel", "wisconsin", "ionosphere"),
     *("twonorm", "ring", "phoneme", "spambase", "movement_libras", "sonar"),
@@ -76,10 +104,11 @@ DECIDED_ON = {
     *("redundant columns", *KEEL[:14], *SERIES, "newthyroid"),
     *("mammographic", "dermatology", "zoo", "led7digit", "optdigits", *ANSWERS[:4]),
     *("banana", "ecoli", "glass", "page-blocks", "pima", "yeast"),
-    *(*OF_R, *SKTIME_SERIES, "Trace", "blood cells"),
+    *(*OF_R, *SKTIME_SERIES, "Trace", "blood cells", "5,000 images", "9,298 small images"),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
 }
-"""On these it was decided how a table starts, where embeddings are seen from, how counts weigh."""
+"""On these it was decided how a table starts, where embeddings are seen from, how counts weigh, or
+how clusters of images are joined."""
 
 DATA: dict[str, Callable[[], Data]] = {
     "iris": lambda: datasets.load_iris(return_X_y=True),
@@ -113,6 +142,8 @@ DATA: dict[str, Callable[[], Data]] = {
     "Trace": packaged.trace,
     "blood cells": packaged.blood_cells,
     "5,000 images": packaged.few_images,
+    "5,000 articles": _few_articles,
+    "9,298 small images": _small_images,
     "20 newsgroups": lambda: texts.components(packaged.texts("20newsgroups")),
     "Reuters": lambda: texts.components(packaged.texts("reuters-r8")),
     "20 newsgroups words": lambda: texts.word_counts(packaged.texts("20newsgroups")),

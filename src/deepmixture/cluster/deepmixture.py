@@ -113,7 +113,7 @@ callable, default="auto"
     n_rounds : int, default=2
         Rounds of start and refinement. From the second on the clusters go on from those there are
         on the features that q(y|x) has learned, in which a row and its changed copies are one.
-        Where changes of images carry many rows between two clusters, 2 K and 4 K are refined
+        Where changes of images carry many rows between two clusters, 3 K and 6 K are refined
         between the first two rounds and joined to K. Given starts have one round.
     refine_epochs : int or "auto", default="auto"
         Passes over the rows in each refinement. Automatically 5 for large data, more for small.
