@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from deepmixture import embedding, normals, starts, trials
 from deepmixture.connections import information, shared_neighbours, strongest_connection
+from deepmixture.halves import revived
 from deepmixture.normal_mixture import NormalMixture
 from deepmixture.normals import Start
 
@@ -352,20 +353,20 @@ def test_a_dead_cluster_gets_the_group_that_another_had_swallowed() -> None:
     centres = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]])
     x = centres[classes] + rng.normal(size=(800, 2))
     swallowed = np.eye(4)[np.where(classes == 3, 1, classes)]
-    again = starts.revived(x, swallowed, seed=0)
+    again = revived(x, swallowed, seed=0)
     assert adjusted_rand_score(classes, again.argmax(1)) > 0.99
     alive = np.eye(4)[classes]
-    assert starts.revived(x, alive, seed=0) is alive
+    assert revived(x, alive, seed=0) is alive
 
 
 def test_two_dead_clusters_are_both_revived_and_tiny_ones_left_alone() -> None:
     rng = np.random.default_rng(0)
     classes = np.repeat([0, 1, 2], 100)
     x = np.array([0.0, 10.0, 20.0])[classes, None] + rng.normal(size=(300, 1))
-    again = starts.revived(x, np.eye(3)[np.zeros(300, dtype=int)], seed=0)
+    again = revived(x, np.eye(3)[np.zeros(300, dtype=int)], seed=0)
     assert adjusted_rand_score(classes, again.argmax(1)) > 0.99
     few = np.eye(3)[np.zeros(20, dtype=int)]
-    np.testing.assert_array_equal(starts.revived(x[:20], few, seed=0).argmax(1), 0)
+    np.testing.assert_array_equal(revived(x[:20], few, seed=0).argmax(1), 0)
 
 
 @pytest.mark.parametrize("find", [starts.gaussian_mixture, starts.neighbour_graph])

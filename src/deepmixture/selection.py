@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepmixture import embedding, starts, trials
+from deepmixture import embedding, trials
 from deepmixture.connections import (
     CONNECTED,
     N_NEAR,
@@ -24,6 +24,7 @@ from deepmixture.connections import (
     over_a_cut,
     shared_neighbours,
 )
+from deepmixture.halves import halves
 
 Responsibilities = NDArray[np.float64]
 Merge = dict[str, int | float]
@@ -302,7 +303,7 @@ def doubts(space: NDArray[np.float64], labels: NDArray[np.int64], seed: int) -> 
         for one, other in itertools.combinations(range(n_clusters), 2)
         if connection[one, other] > SURELY_CONNECTED
     ]
-    for half in starts.halves(space, labels, near, rng):
+    for half in halves(space, labels, near, rng):
         between = float(over_a_cut(half.shared, half.rows, dimension)[0, 1])
         if between < HARDLY_CONNECTED:
             found.append(Doubt((half.cluster,), between))

@@ -23,6 +23,7 @@ from deepmixture import (
 )
 from deepmixture.cluster.pretrained import STARTS, Find, Pretrained
 from deepmixture.connections import strongest_affinity
+from deepmixture.halves import revived
 from deepmixture.latent_classes import takes_few_values
 from deepmixture.models import deepmixture, nvisa
 from deepmixture.starts import N_TRIALS
@@ -218,7 +219,7 @@ class Refined(Pretrained):
         seed = seeds.derive_seed(self.seed_, of, len(self.history_))
         find = self._find()
         if begin is not None:
-            begin = starts.revived(space, begin, seed)
+            begin = revived(space, begin, seed)
         # Of few rows a mixture costs little, and the right one is found more rarely.
         more = int(np.clip(N_TRIALS * embedding.TRIAL_ROWS // len(space), N_TRIALS, MOST_TRIALS))
         n_trials = more if of == "start" else N_TRIALS
