@@ -34,7 +34,7 @@ N_DIRECTIONS = 50
 N_NEIGHBOURS = 10
 N_DRAWS = 4
 MORE_CLUSTERS = (3, 6)  # times as many as are asked for
-MANY_CLUSTERS = 60  # of which so many times as many would cost much
+MOST_CLUSTERS = 60  # that are joined, or twice as many as are asked for where that is more
 CUT_THROUGH = 0.14
 """What rows pass between two clusters when they are changed, over the geometric mean of the two,
 above which a group was cut. Of MNIST with thinned classes 0.18 and 0.22 pass between the halves of
@@ -131,7 +131,7 @@ class Refined(Pretrained):
         if strongest_affinity(before) <= (CUT_THROUGH_FEW if few else CUT_THROUGH):
             return None
         found: list[Joined] = []
-        most = min(len(x) // ROWS_A_CLUSTER, max(MANY_CLUSTERS, 2 * n_clusters))
+        most = min(len(x) // ROWS_A_CLUSTER, max(MOST_CLUSTERS, 2 * n_clusters))
         for more in sorted({min(times * n_clusters, most) for times in MORE_CLUSTERS}):
             if more > n_clusters and not self.interrupted_:
                 found.append(self._join(more, x, rows, space))
