@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import adaptive_avg_pool2d
 
 import deepmixture
-from benchmarks import files, packaged, texts
+from benchmarks import files, packaged, runner, texts
 from benchmarks.hardware import circumstances, set_threads
 from deepmixture.metrics import score_clustering
 
@@ -37,29 +37,31 @@ def _worm() -> Data:
     return archive["x"], archive["y"]
 
 
-def _archive(name: str) -> Data:
-    archive = np.load(Path(os.environ["DEEPMIXTURE_DATA"]) / f"{name}.npz")
-    return tuple(np.concatenate([archive[f"{a}_train"], archive[f"{a}_test"]]) for a in "xy")
+def _images_of(table: str) -> Data:
+    """Return the images (N, 784) of a table, and their classes."""
+    settings = files.read_settings(table)
+    return runner.load_rows(settings).values, runner.load_classes(settings)
 
 
 def _small_images() -> Data:
     """Return images of MNIST in 16 by 16 pixels, of each digit as many as USPS has."""
-    images, classes = _archive("mnist")
+    images, classes = _images_of("mnist")
     rng = np.random.default_rng(0)
     chosen = [
         rng.choice(np.flatnonzero(classes == digit), rows, replace=False)
         for digit, rows in enumerate(ROWS_OF_USPS)
     ]
     kept = rng.permutation(np.concatenate(chosen))
-    small = adaptive_avg_pool2d(torch.from_numpy(images[kept].astype(np.float32)), 16)
+    large = torch.from_numpy(images[kept].reshape(-1, 28, 28).astype(np.float32))
+    small = adaptive_avg_pool2d(large, 16)
     return small.round().flatten(1).numpy(), classes[kept]
 
 
 def _few_articles() -> Data:
     """Return 5,000 images of Fashion-MNIST, drawn at random."""
-    images, classes = _archive("fashion_mnist")
+    images, classes = _images_of("fashion_mnist")
     kept = np.random.default_rng(0).permutation(len(images))[:5000]
-    return images[kept].reshape(5000, -1).astype(np.float32), classes[kept]
+    return images[kept].astype(np.float32), classes[kept]
 
 
 def _stretched() -> Data:

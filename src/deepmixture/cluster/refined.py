@@ -27,14 +27,13 @@ from deepmixture.halves import revived
 from deepmixture.latent_classes import takes_few_values
 from deepmixture.models import deepmixture, nvisa
 from deepmixture.starts import N_TRIALS
-from deepmixture.trials import ROWS_A_CLUSTER
+from deepmixture.trials import MOST_CLUSTERS, ROWS_A_CLUSTER
 
 MOST_TRIALS = 80
 N_DIRECTIONS = 50
 N_NEIGHBOURS = 10
 N_DRAWS = 4
 MORE_CLUSTERS = (3, 6)  # times as many as are asked for
-MOST_CLUSTERS = 60  # that are joined, or twice as many as are asked for where that is more
 CUT_THROUGH = 0.14
 """What rows pass between two clusters when they are changed, over the geometric mean of the two,
 above which a group was cut. Of MNIST with thinned classes 0.18 and 0.22 pass between the halves of
