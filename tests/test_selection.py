@@ -131,9 +131,21 @@ def test_clusters_that_changes_confuse_are_joined() -> None:
     assert n_clusters == 2
     assert [(m["n_clusters"], m["done"]) for m in merges] == [(4, 1), (3, 1), (2, 0)]
     assert [(m["one"], m["other"]) for m in merges] == [(0, 1), (0, 2), (0, 3)]
-    assert [(m["one"], m["other"]) for m in merges] == [(0, 1), (0, 2), (0, 3)]
     assert merges[1]["connection"] == pytest.approx(0.5, abs=0.1)
     assert [m["stability"] for m in merges] == [0.5, 0.7, 0.0]
+
+
+def test_a_cluster_that_lost_its_rows_counts_no_more() -> None:
+    labels = np.repeat([0, 1, 3], 100)  # of clusters 0 to 4
+    passed = selection.passed_between([labels, labels], 5)
+    before: list[selection.Merge] = [
+        {"n_clusters": 6, "one": 0, "other": 2, "done": 1, "stability": 0.5}
+    ]
+    n_clusters, merges = selection.join_confused(passed, before)
+    assert n_clusters == 3
+    assert [m["n_clusters"] for m in merges] == [6, 3, 2]
+    # By their first member: 0, 1 and 3 of what is left of six are their 0, 1 and 4.
+    assert {m["one"] for m in merges[1:]} | {m["other"] for m in merges[1:]} == {0, 1, 4}
 
 
 def test_parts_of_groups_are_joined_until_the_number_is_reached() -> None:
