@@ -35,7 +35,7 @@ one normal cluster stand at 0.07 and above in 2 to 50 dimensions, distant cluste
 SURELY_CONNECTED = 0.1
 """The same in the latent of an autoencoder, where q(y|x) is to join the rest by the changes that
 rows may undergo. On MNIST those joins stand at 0.038 and above of parts of one digit, at 0.025 and
-below of two digits (five seeds); `connections.CONNECTED` lies between."""
+below of two digits (six seeds); `connections.CONNECTED` lies between."""
 
 UNTOLD = 1.0
 """What is left untold of the cluster of a changed row weighs as much as what is told: two halves

@@ -99,14 +99,9 @@ class Refined(Pretrained):
     def _refine_again(
         self, x: Tensor, rows: Tensor, name: str, joined: Joined | None
     ) -> deepmixture.Refinement:
-        """Go on from the clusters there are, in the space that q(y|x) has learned.
-
-        Those that were joined are taken as they are: in that space their parts lie apart.
-        """
+        """Go on from the clusters there are, in the space that q(y|x) has learned."""
         space = self._learned_space(x)
-        if joined is not None:
-            return self._refine(x, rows, space, name, lambda: joined.responsibilities)
-        begin = self._q_y(x)
+        begin = self._q_y(x) if joined is None else joined.responsibilities
         return self._refine(x, rows, space, name, lambda: self._find_start(space, begin))
 
     def _join_more(
