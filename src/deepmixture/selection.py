@@ -151,8 +151,8 @@ def passed_between(draws: Sequence[NDArray[np.int64]], n_clusters: int) -> NDArr
 def clearest(found: Sequence[NDArray[np.float64]], before: NDArray[np.float64]) -> int | None:
     """Return which of several clusterings tells most of changed rows, less what it leaves untold.
 
-    By I(y; y') - 3/2 H(y' | y); None where none has more of it than the clusters before. What is told
-    alone is as much for two halves of a large group as for two groups.
+    By I(y; y') - 3/2 H(y' | y); None where none has more of it than the clusters before. What is
+    told alone is as much for two halves of a large group as for two groups.
 
     Parameters
     ----------

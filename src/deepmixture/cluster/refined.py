@@ -1,5 +1,6 @@
 """Starts and refinements of q(y|x): what DeepMixture does between representation and evidence."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -252,7 +253,11 @@ class Refined(Pretrained):
         seed = seeds.derive_seed(self.seed_, "number")
         # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
         by_changes = self._in_latent() and self._joins_by_changes()
-        connected = selection.SURELY_CONNECTED if by_changes else selection.CONNECTED_OVER_A_CUT
+        connected = selection.CONNECTED_OVER_A_CUT
+        if by_changes:
+            # Of few images the graph lumps groups that the changes tell apart.
+            few_rows = len(x) <= embedding.TRIAL_ROWS
+            connected = math.inf if few_rows else selection.SURELY_CONNECTED
         began = time.perf_counter()
         self._callback.begin("start", 1, 1)
         few, joined, self.merges_ = self._remember(
