@@ -36,6 +36,10 @@ SURELY_CONNECTED = 0.1
 """The same in the latent of an autoencoder, where q(y|x) is to join the rest by the changes that
 rows may undergo. On MNIST those joins stand at 0.038 and above of parts of one digit, at 0.025 and
 below of two digits (six seeds); `connections.CONNECTED` lies between."""
+CONFUSED_OF_FEW = 0.055
+"""In place of `connections.CONNECTED` where images are few, of whose changes q(y|x) knows less: of
+2,000 to 5,000 of MNIST parts of one digit are joined at 0.063 and above, two digits mostly at 0.05
+and below (three draws)."""
 
 UNTOLD = 1.5
 """What is left untold of the cluster of a changed row weighs so much more than what is told: two
@@ -190,7 +194,9 @@ def joined_groups(passed: NDArray[np.float64], n_left: int) -> NDArray[np.float6
     return belongs
 
 
-def join_confused(passed: NDArray[np.float64], merges: Sequence[Merge]) -> tuple[int, list[Merge]]:
+def join_confused(
+    passed: NDArray[np.float64], merges: Sequence[Merge], connected: float = CONNECTED
+) -> tuple[int, list[Merge]]:
     """Join clusters of which rows pass from one to the other when they are changed.
 
     A cluster that has lost all its rows counts no more.
@@ -201,6 +207,8 @@ def join_confused(passed: NDArray[np.float64], merges: Sequence[Merge]) -> tuple
         From `passed_between`.
     merges : list of dict
         What led to these clusters, from `find_number`.
+    connected : float
+        What passes between two clusters that are one, over the smaller one's rows.
 
     Returns
     -------
@@ -211,7 +219,7 @@ def join_confused(passed: NDArray[np.float64], merges: Sequence[Merge]) -> tuple
     """
     done = [merge for merge in merges if merge["done"]]
     alive = np.flatnonzero(passed.sum(1))
-    found, groups = merge_tree(joins(passed[np.ix_(alive, alive)]), len(alive), CONNECTED)
+    found, groups = merge_tree(joins(passed[np.ix_(alive, alive)]), len(alive), connected)
     stable = {merge["n_clusters"]: merge["stability"] for merge in merges}
     gone = {merge["other"] for merge in done}
     left = [k for k in range(len(passed) + len(done)) if k not in gone]

@@ -23,7 +23,7 @@ from deepmixture import (
     starts,
 )
 from deepmixture.cluster.pretrained import STARTS, Find, Pretrained
-from deepmixture.connections import strongest_affinity
+from deepmixture.connections import CONNECTED, strongest_affinity
 from deepmixture.halves import revived
 from deepmixture.latent_classes import takes_few_values
 from deepmixture.models import deepmixture, nvisa
@@ -253,10 +253,10 @@ class Refined(Pretrained):
         seed = seeds.derive_seed(self.seed_, "number")
         # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
         by_changes = self._in_latent() and self._joins_by_changes()
+        few_rows = len(x) <= embedding.TRIAL_ROWS
         connected = selection.CONNECTED_OVER_A_CUT
         if by_changes:
             # Of few images the graph lumps groups that the changes tell apart.
-            few_rows = len(x) <= embedding.TRIAL_ROWS
             connected = math.inf if few_rows else selection.SURELY_CONNECTED
         began = time.perf_counter()
         self._callback.begin("start", 1, 1)
@@ -273,9 +273,12 @@ class Refined(Pretrained):
                 "number of clusters",
                 lambda: starts.for_all_rows(space, few, joined),
             )
+            confused = selection.CONFUSED_OF_FEW if few_rows else CONNECTED
             n_clusters, self.merges_ = self._remember(
                 "joined by changes",
-                lambda: selection.join_confused(self._passed(refinement, x, rows), self.merges_),
+                lambda: selection.join_confused(
+                    self._passed(refinement, x, rows), self.merges_, confused
+                ),
             )
             self._rebuild(n_clusters)
 
