@@ -303,6 +303,7 @@ def test_the_number_of_groups_of_images_is_found_by_changes_too(
     estimator = make("deepmixture", **settings).fit(images)
     assert estimator.n_clusters_ == 3
     assert adjusted_rand_score(classes, estimator.labels_) > 0.95
+    assert any("and those between which rows pass" in what for what in estimator.decisions_)
     by_changes = [merge for merge in estimator.merges_ if merge["n_clusters"] <= 3]
     assert len(by_changes) == 2
     assert not any(merge["done"] for merge in by_changes)

@@ -357,8 +357,10 @@ callable, default="auto"
             begun.append(f"The first clusters are those of {self._beginning.found_by}.")
         if self.merges_:
             first = self.merges_[0]["n_clusters"]
+            by_changes = ", and those between which rows pass when they are changed"
             begun.append(
-                f"{self.n_clusters_} clusters were found by joining {first} on the graph."
+                f"{self.n_clusters_} clusters were found by joining {first} on the graph"
+                f"{by_changes if self._counts_by_changes() else ''}."
             )
         if self._beginning.joined:
             begun.append(

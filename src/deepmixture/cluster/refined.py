@@ -251,8 +251,7 @@ class Refined(Pretrained):
     def _find_number(self, x: Tensor, rows: Tensor, space: NDArray[np.float64]) -> None:
         """Find the number of clusters: on the graph, and where changes of rows tell, by these."""
         seed = seeds.derive_seed(self.seed_, "number")
-        # In the latent of an autoencoder groups run into one another; rows themselves are trusted.
-        by_changes = self._in_latent() and self._joins_by_changes()
+        by_changes = self._counts_by_changes()
         few_rows = len(x) <= embedding.TRIAL_ROWS
         connected = selection.CONNECTED_OVER_A_CUT
         if by_changes:
@@ -281,6 +280,13 @@ class Refined(Pretrained):
                 ),
             )
             self._rebuild(n_clusters)
+
+    def _counts_by_changes(self) -> bool:
+        """Whether changes of rows, too, tell how many clusters there are.
+
+        In the latent of an autoencoder groups run into one another; rows themselves are trusted.
+        """
+        return self._in_latent() and self._joins_by_changes()
 
     def _joins_by_changes(self) -> bool:
         """Whether changes of rows tell what is one cluster; steps to neighbours tell no more."""
