@@ -185,13 +185,18 @@ def joined_groups(passed: NDArray[np.float64], n_left: int) -> NDArray[np.float6
     array of shape (K, n_left)
         1 where a cluster belongs to a group.
     """
-    alive = np.flatnonzero(passed.sum(1))
-    order = joins_by_gain(passed[np.ix_(alive, alive)], UNTOLD)
-    groups = groups_left(order, len(alive), n_left)
+    alive, between = inhabited(passed)
+    groups = groups_left(joins_by_gain(between, UNTOLD), len(alive), n_left)
     belongs = np.zeros((len(passed), n_left))
     for number, group in enumerate(groups):
         belongs[alive[group], number] = 1.0
     return belongs
+
+
+def inhabited(passed: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return which clusters have a row, and what passes between these, from `passed_between`."""
+    alive = np.flatnonzero(passed.sum(1))
+    return alive, passed[np.ix_(alive, alive)]
 
 
 def join_confused(
@@ -207,8 +212,8 @@ def join_confused(
         From `passed_between`.
     merges : list of dict
         What led to these clusters, from `find_number`.
-    connected : float
-        What passes between two clusters that are one, over the smaller one's rows.
+    connected : float, default=0.032
+        Two clusters are one where more than this share of the smaller one's rows passes.
 
     Returns
     -------
@@ -218,8 +223,8 @@ def join_confused(
         Those that were done before, and the tree of these.
     """
     done = [merge for merge in merges if merge["done"]]
-    alive = np.flatnonzero(passed.sum(1))
-    found, groups = merge_tree(joins(passed[np.ix_(alive, alive)]), len(alive), connected)
+    alive, between = inhabited(passed)
+    found, groups = merge_tree(joins(between), len(alive), connected)
     stable = {merge["n_clusters"]: merge["stability"] for merge in merges}
     gone = {merge["other"] for merge in done}
     left = [k for k in range(len(passed) + len(done)) if k not in gone]

@@ -50,6 +50,11 @@ PLAIN_CHANGES: Mapping[str | None, Callable[[], augment.Change]] = {
 }
 
 
+def are_few(x: Tensor) -> bool:
+    """Whether rows (N, D) are few: then more clusters cost little, and changes tell less."""
+    return len(x) <= embedding.TRIAL_ROWS
+
+
 class Joined(NamedTuple):
     """Clusters that are each joined of several."""
 
@@ -122,8 +127,7 @@ class Refined(Pretrained):
             return None
         n_clusters, begun_with = self.n_clusters_, self.model_
         before = self._remember("passed", lambda: self._passed(refinement, x, rows))
-        few = len(x) <= embedding.TRIAL_ROWS
-        if strongest_affinity(before) <= (CUT_THROUGH_FEW if few else CUT_THROUGH):
+        if strongest_affinity(before) <= (CUT_THROUGH_FEW if are_few(x) else CUT_THROUGH):
             return None
         found: list[Joined] = []
         most = min(len(x) // ROWS_A_CLUSTER, max(MOST_CLUSTERS, 2 * n_clusters))
@@ -252,11 +256,10 @@ class Refined(Pretrained):
         """Find the number of clusters: on the graph, and where changes of rows tell, by these."""
         seed = seeds.derive_seed(self.seed_, "number")
         by_changes = self._counts_by_changes()
-        few_rows = len(x) <= embedding.TRIAL_ROWS
         connected = selection.CONNECTED_OVER_A_CUT
         if by_changes:
             # Of few images the graph lumps groups that the changes tell apart.
-            connected = math.inf if few_rows else selection.SURELY_CONNECTED
+            connected = math.inf if are_few(x) else selection.SURELY_CONNECTED
         began = time.perf_counter()
         self._callback.begin("start", 1, 1)
         few, joined, self.merges_ = self._remember(
@@ -272,7 +275,7 @@ class Refined(Pretrained):
                 "number of clusters",
                 lambda: starts.for_all_rows(space, few, joined),
             )
-            confused = selection.CONFUSED_OF_FEW if few_rows else CONNECTED
+            confused = selection.CONFUSED_OF_FEW if are_few(x) else CONNECTED
             n_clusters, self.merges_ = self._remember(
                 "joined by changes",
                 lambda: selection.join_confused(
