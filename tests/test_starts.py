@@ -150,10 +150,12 @@ def test_a_mixture_that_is_likelier_by_chance_is_no_reason_to_leave_the_graph() 
     np.testing.assert_array_equal(start.responsibilities, graph.responsibilities)
 
 
-def trial(told: float, log_density: float, cut: float = 0.0) -> trials.Trial:
+def trial(
+    told: float = 0.0, log_density: float = 0.0, cut: float = 0.0, gain: float = 0.0
+) -> trials.Trial:
     nothing = np.zeros((1, 1))
     mixture = NormalMixture(nothing[0], nothing, nothing[None])
-    return trials.Trial(mixture, nothing, told, cut, log_density)
+    return trials.Trial(mixture, nothing, told, cut, gain, log_density)
 
 
 def test_of_mixtures_that_are_as_likely_the_most_informative_is_taken() -> None:
@@ -164,6 +166,18 @@ def test_of_mixtures_that_are_as_likely_the_most_informative_is_taken() -> None:
     found.append(trial(1.9, -15.95, cut=-1.0))
     assert trials.most_informative_of_likeliest(found) is as_likely
     assert trials.most_informative(found) is found[-1]
+
+
+def test_of_mixtures_that_all_cut_the_best_by_neighbours_is_taken() -> None:
+    surest, clearest = trial(told=2.0, gain=1.0, cut=0.05), trial(told=1.8, gain=1.2, cut=0.11)
+    found = [surest, clearest]
+    assert trials.best_by_neighbours(found) is clearest
+    # One that cuts through nothing keeps a small group, of which neighbours tell little.
+    found.append(trial(told=0.1, gain=0.1, cut=0.01))
+    assert trials.best_by_neighbours(found) is found[-1]
+    # Beside it others may cut no more than is one cluster anyway.
+    found.append(trial(told=1.0, gain=1.1, cut=0.04))
+    assert trials.best_by_neighbours(found) is found[-1]
 
 
 def test_too_few_rows_for_a_graph_start_from_a_mixture() -> None:

@@ -24,6 +24,7 @@ from deepmixture.normal_mixture import NormalMixture, Products, improved
 from deepmixture.normals import Start, from_responsibilities, least_variance
 from deepmixture.trials import (
     Trial,
+    best_by_neighbours,
     cuts_more,
     joined,
     likeliest,
@@ -115,7 +116,8 @@ def neighbour_graph(
     The way of N2D (McConville et al. 2021, "(Not too) deep clustering"). At most 20,000 rows are
     embedded; each other row has the responsibilities of its nearest embedded neighbours. Fewer
     rows are embedded up to ten times, for an embedding has its own accidents, and the mixtures
-    of all compete. Fewer than 50 rows have no graph to speak of and start from `gaussian_mixture`.
+    of all compete, by `best_by_neighbours`. Fewer than 50 rows have no graph to speak of and start
+    from `gaussian_mixture`.
 
     Parameters
     ----------
@@ -141,8 +143,9 @@ def neighbour_graph(
         return from_responsibilities(latent, for_all_rows(latent, few, known))
     near = neighbours(latent[few], N_NEAR, seed)
     embedded = _embedded_trials(latent, places, n_clusters, rng, n_init, near)
-    known = most_informative([trial for _, tried in embedded for trial in tried]).responsibilities
-    return from_responsibilities(latent, for_all_rows(latent, few, known), found_by=BY_GRAPH)
+    best = best_by_neighbours([trial for _, tried in embedded for trial in tried])
+    known = for_all_rows(latent, few, best.responsibilities)
+    return from_responsibilities(latent, known, found_by=BY_GRAPH)
 
 
 def graph_or_likelier_mixture(
