@@ -108,9 +108,10 @@ DECIDED_ON = {
     *("banana", "ecoli", "glass", "page-blocks", "pima", "yeast"),
     *(*OF_R, *SKTIME_SERIES, "Trace", "blood cells", "5,000 images", "9,298 small images"),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
+    *("documentation", "20 newsgroups", "20 newsgroups sentences", "Reuters", "Reuters sentences"),
 }
-"""On these it was decided how a table starts, where embeddings are seen from, how counts weigh, or
-how clusters of images are joined."""
+"""On these it was decided how tables and embeddings start, where embeddings are seen from, how
+counts weigh, or how clusters of images are joined."""
 
 DATA: dict[str, Callable[[], Data]] = {
     "iris": lambda: datasets.load_iris(return_X_y=True),
