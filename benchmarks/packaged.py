@@ -122,7 +122,7 @@ def coffee() -> Data:
     return whole[:, 1:], np.unique(whole[:, 0], return_inverse=True)[1]
 
 
-def wrist(length: int = 100) -> Data:
+def wrist() -> Data:
     """Return what a watch measures in seven exercises of the shoulder, (N, 42).
 
     Of each of three accelerations and three turning rates, over two seconds at 50 Hz that begin a
@@ -132,7 +132,7 @@ def wrist(length: int = 100) -> Data:
     recorded = np.load(path, allow_pickle=True).item()  # it holds lists, and ships with seglearn
     rows, classes = [], []
     for signal, exercise in zip(recorded["X"], recorded["y"], strict=True):
-        windows = np.lib.stride_tricks.sliding_window_view(signal, length, axis=0)[:: length // 2]
+        windows = np.lib.stride_tricks.sliding_window_view(signal, 100, axis=0)[::50]
         facts = [windows.mean(2), windows.std(2), windows.min(2), windows.max(2)]
         facts += [*np.quantile(windows, (0.25, 0.75), axis=2)]
         facts += [np.abs(np.diff(windows, axis=2)).mean(2)]
