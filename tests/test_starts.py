@@ -245,19 +245,28 @@ def test_a_small_cluster_is_found_beside_one_a_hundred_times_its_size(
 
 
 def test_few_rows_are_embedded_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One embedding is an accident: the mixture kept is the best of several."""
+    """One embedding is an accident, and one graph too: the mixture kept is the best of several."""
     rows = np.random.default_rng(0).normal(size=(60, 3)) + 20.0 * np.eye(3)[np.arange(60) % 3]
-    accidents = iter(np.arange(starts.MOST_EMBEDDINGS) == 1)
+    graphs: list[int] = []
 
-    def umap(latent: np.ndarray, n_components: int, *_: object, **__: object) -> np.ndarray:
+    def umap(latent: np.ndarray, n_components: int, *rest: int) -> np.ndarray:
+        graphs.append(rest[-1])
         noise = np.random.default_rng(1).normal(size=(len(latent), n_components))
-        return latent[:, :n_components] if next(accidents) else noise
+        return latent[:, :n_components] if graphs.count(2) == 1 and graphs[-1] == 2 else noise
 
     monkeypatch.setattr(embedding, "umap", umap)
     start = starts.neighbour_graph(rows, 3, seed=0, n_init=5)
-    assert next(accidents, None) is None
+    assert graphs == [1, 2] * (starts.MOST_EMBEDDINGS // 2)
     found = start.responsibilities.argmax(1)
     assert all(len(set(found[k::3])) == 1 for k in range(3))
+
+
+def test_a_row_that_is_surely_connected_to_two_lies_nearer_the_second() -> None:
+    rows = np.random.default_rng(0).normal(size=(200, 5))
+    second = embedding.neighbours(rows, 2, seed=0)[:, 1]
+    one, two = (embedding.umap(rows, 2, 0, 8, 0.0, n_connected=n) for n in (1, 2))
+    far = [np.linalg.norm(z - z[second], axis=1) / z.std() for z in (one, two)]
+    assert np.median(far[1]) < np.median(far[0])
 
 
 def likeliest(rows: Array, *labels: NDArray[np.int64]) -> int:

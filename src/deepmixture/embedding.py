@@ -15,11 +15,17 @@ FEWEST_FOR_GRAPH = 50
 
 
 def umap(
-    rows: NDArray[Any], n_components: int, seed: int, n_neighbors: int = 15, min_dist: float = 0.1
+    rows: NDArray[Any],
+    n_components: int,
+    seed: int,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    n_connected: int = 1,
 ) -> Floats:
     """Embed rows (n, D) by UMAP on their exact neighbours, shape (n, n_components).
 
-    McInnes, Healy & Melville (2018). One thread: the same seed gives the same places.
+    McInnes, Healy & Melville (2018). One thread: the same seed gives the same places. Each row is
+    surely connected to its `n_connected` nearest neighbours.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -34,6 +40,7 @@ def umap(
             n_components=n_components,
             n_neighbors=neighbours,
             min_dist=min_dist,
+            local_connectivity=n_connected,
             init="pca",
             n_epochs=300,
             random_state=seed % 2**32,
@@ -53,8 +60,11 @@ def manifold(
     rng: np.random.Generator,
     n_rows: int = TRIAL_ROWS,
     n_neighbors: int | None = None,
+    n_connected: int = 1,
 ) -> tuple[NDArray[np.int64], Floats]:
     """Embed at most `n_rows` rows of the latent by UMAP, by default on 8 to 20 neighbours.
+
+    Each row is surely connected to its `n_connected` nearest neighbours.
 
     Returns
     -------
@@ -69,7 +79,7 @@ def manifold(
     if n_neighbors is None:
         # Few rows lie far apart: the graph of 2,000 has its clusters at 10 neighbours, not at 20.
         n_neighbors = int(np.clip(round(10 * (len(few) / 2000) ** 0.3), 8, 20))
-    return few, umap(latent[few], width, seed, n_neighbors=n_neighbors, min_dist=0.0)
+    return few, umap(latent[few], width, seed, n_neighbors, 0.0, n_connected)
 
 
 def manifold_or_latent(
