@@ -397,6 +397,7 @@ def test_one_group_is_one_cluster(make: Make) -> None:
     x = np.random.default_rng(0).normal(size=(150, 3))
     estimator = make("deepmixture", n_clusters="auto", start="graph", n_rounds=1).fit(x)
     assert estimator.n_clusters_ == 1
+    assert any("All rows are one cluster" in decision for decision in estimator.decisions_)
     np.testing.assert_allclose(estimator.predict_proba(x), 1.0)
     assert estimator.sample(4)[0].shape == (4, 3)
 

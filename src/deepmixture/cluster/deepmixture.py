@@ -358,10 +358,17 @@ callable, default="auto"
         if self.merges_:
             first = self.merges_[0]["n_clusters"]
             by_changes = ", and those between which rows pass when they are changed"
+            number = f"{self.n_clusters_} cluster{'s were' if self.n_clusters_ > 1 else ' was'}"
             begun.append(
-                f"{self.n_clusters_} clusters were found by joining {first} on the graph"
+                f"{number} found by joining {first} on the graph"
                 f"{by_changes if self._counts_by_changes() else ''}."
             )
+            if self.n_clusters_ == 1:
+                begun.append(
+                    "All rows are one cluster: either they fall into no groups, or training was "
+                    "too short to tell them apart. The merge tree says how strongly the last two "
+                    "were connected; n_clusters=2 or more keeps that many."
+                )
         if self._beginning.joined:
             begun.append(
                 "A first mixture cut groups in two. So more clusters were refined, and those "
