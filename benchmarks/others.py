@@ -85,6 +85,7 @@ ANSWERS = (
     *("breast", "crx", "flare", "mushroom", "splice"),
     *("german", "automobile", "lymphography"),
 )
+TWEETS = ("election-tweets-2016", "Author", "Content")
 SERIES = ("ItalyPowerDemand", "ArrowHead", "OSULeaf", "JapaneseVowels_eq")
 SKTIME_SERIES = ("ACSF1", "GunPoint", "BasicMotions")
 OF_R: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
@@ -155,10 +156,23 @@ DATA: dict[str, Callable[[], Data]] = {
     "documentation sentences": lambda: texts.sentences(texts.documentation()),
     "20 newsgroups sentences": lambda: texts.sentences(packaged.texts("20newsgroups", 4000)),
     "Reuters sentences": lambda: texts.sentences(packaged.texts("reuters-r8", 4000)),
+    "speech": partial(packaged.of_r, "modeldata", "pd_speech", "class"),
+    "tweets": lambda: texts.components(packaged.texts_by(*TWEETS)),
+    "tweets words": lambda: texts.word_counts(packaged.texts_by(*TWEETS)),
+    "tweets sentences": lambda: texts.sentences(packaged.texts_by(*TWEETS)),
+    "book excerpts": lambda: texts.components(
+        packaged.texts_by("book-excerpts", "Category", "Text")
+    ),
+    "opinions": lambda: texts.components(
+        packaged.texts_by("slo-opinion-corpus", "Category", "Content")
+    ),
     "20 newsgroups words": lambda: texts.word_counts(packaged.texts("20newsgroups")),
     "Reuters words": lambda: texts.word_counts(packaged.texts("reuters-r8")),
 }
-COUNTS = ("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words")
+COUNTS = (
+    *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
+    "tweets words",
+)
 
 
 def usual(rows: np.ndarray, n_clusters: int, counts: bool) -> dict[str, np.ndarray]:

