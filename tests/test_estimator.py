@@ -213,8 +213,9 @@ def test_reconstructions_and_decoded_latents_have_the_units_of_the_rows(
     back = fitted.reconstruct(blobs)
     assert back.shape == blobs.shape
     assert np.square(back - blobs).mean() < 0.2 * blobs.var()
+    # N2D finds a row's own place but for rounding, which near another row weighs more.
     np.testing.assert_allclose(
-        fitted.inverse_transform(fitted.transform(blobs)), back, rtol=1e-4, atol=1e-4
+        fitted.inverse_transform(fitted.transform(blobs)), back, rtol=1e-4, atol=3e-4 * blobs.std()
     )
 
 
