@@ -79,7 +79,10 @@ def manifold(
     if n_neighbors is None:
         # Few rows lie far apart: the graph of 2,000 has its clusters at 10 neighbours, not at 20.
         n_neighbors = int(np.clip(round(10 * (len(few) / 2000) ** 0.3), 8, 20))
-    return few, umap(latent[few], width, seed, n_neighbors, 0.0, n_connected)
+    places = umap(
+        latent[few], width, seed, n_neighbors=n_neighbors, min_dist=0.0, n_connected=n_connected
+    )
+    return few, places
 
 
 def manifold_or_latent(
