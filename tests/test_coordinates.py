@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepmixture import coordinates
+from deepmixture import coordinates, embedding
 
 
 def test_rows_far_from_the_origin_are_seen_from_their_mean() -> None:
@@ -17,10 +17,21 @@ def test_rows_far_from_the_origin_are_seen_from_their_mean() -> None:
 
 def test_what_is_in_every_row_weighs_least() -> None:
     counts = np.array([[3.0, 1.0, 0.0], [1.0, 0.0, 0.0], [9.0, 0.0, 2.0], [1.0, 0.0, 5.0]])
-    np.testing.assert_allclose(coordinates.rarity(counts), np.log([5 / 4, 5 / 1, 5 / 2]))
-    full = coordinates.rarity(counts + 1.0)
-    assert (full > 0).all()
-    assert len(set(full)) == 1
+    weights = coordinates.rarity(counts)
+    np.testing.assert_allclose(weights, 1.0 + np.log([5 / 5, 5 / 2, 5 / 3]))
+    np.testing.assert_array_equal(coordinates.rarity(counts + 1.0), 1.0)
+
+
+def test_neighbours_of_a_cell_are_of_its_kind_where_all_cells_have_most_genes() -> None:
+    rng = np.random.default_rng(0)
+    means = rng.gamma(0.5, 6.0, size=400)  # many genes in all cells, some in hardly any
+    kinds = np.repeat([0, 1, 2], 200)
+    changed = np.exp(rng.normal(0.0, 0.3, size=(3, 400)))
+    cells = np.log1p(rng.poisson(means * changed[kinds]))
+    cells *= coordinates.rarity(cells)
+    coordinates.to_unit_length(cells)
+    near = embedding.neighbours(cells, 10, seed=0)
+    assert (kinds[near] == kinds[:, None]).mean() > 0.9
 
 
 def test_rows_have_a_length_of_one_and_a_row_of_zeros_has_none() -> None:

@@ -37,13 +37,15 @@ def standardised_if_far(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def rarity(counts: NDArray[Any]) -> NDArray[Any]:
-    """Return log((1 + N) / n) of each column of counts (N, F), n of which are above zero, (F,).
+    """Return 1 + log((1 + N) / (1 + n)) of each column of counts (N, F) with n above zero, (F,).
 
-    The inverse document frequency (Spärck Jones 1972): a word that is in every text, or a gene in
-    every cell, tells little of the group that a row is in. Without a zero all columns weigh alike.
+    The smooth inverse document frequency (Spärck Jones 1972; Pedregosa et al. 2011): a word that
+    is in every text tells little of the group that a row is in. Without the one it would tell
+    nothing, and of cells counted deeply the genes that all have, which tell most, would give way
+    to the chance of a few counts elsewhere.
     """
     present = (counts > ABOVE_ZERO).sum(0)
-    weights: NDArray[Any] = np.log((1 + len(counts)) / np.maximum(present, 1))
+    weights: NDArray[Any] = 1.0 + np.log((1 + len(counts)) / (1 + present))
     return weights.astype(counts.dtype)
 
 

@@ -26,9 +26,9 @@ def space_for(kind: str, n_features: int) -> Space:
     Embeddings and counts by the angle: clusters on the graph of features of photographs are more
     often their classes so than by distances, and in the first principal components as in all.
     From the mean where it is far: see `coordinates.standardised_if_far`.
-    Counts first weighed by `coordinates.rarity`, without which words that all texts have hide what
-    the texts are about. Tiny images by their pixels, which are few and say more than the latent of
-    an autoencoder.
+    Counts first weighed by `coordinates.rarity`, without which words that most texts have hide
+    what the texts are about. Tiny images by their pixels, which are few and say more than the
+    latent of an autoencoder.
     """
     if kind in ("embedding", "counts"):
         return "directions"
