@@ -147,7 +147,8 @@ def others_section() -> str:
             "20 newsgroups and Reuters; as sentences they are embedded by a network (MiniLM), "
             "of these two 4,000. A column of words in a table is one of zeros and ones for "
             "each. 5,000 images are of MNIST, 5,000 articles of Fashion-MNIST, and the small "
-            "images are of MNIST in 16 x 16 pixels, of each digit as many as USPS has. How "
+            "images are of MNIST in 16 x 16 pixels, of each digit as many as USPS has. Deep and "
+            "shallow cells, and those of twelve kinds, are simulated (Zappia et al. 2017). How "
             "tables and embeddings start, where embeddings are seen from, how counts weigh and "
             "how clusters of images are joined was decided on the data with a star; the others "
             "played no part.",
