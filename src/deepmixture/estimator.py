@@ -36,10 +36,12 @@ class LatentMixtureEstimator(StagedFit, WithNetworks):
     kind : {"auto", "image", "table", "embedding", "counts"}, default="auto"
         What the rows are. It decides scaling, likelihood and network where these are "auto".
         Automatically: arrays of three or four dimensions are images, sparse counts are counts,
-        frames and narrow arrays are tables. Arrays of 64 columns or more are embeddings, but
+        and fewer than 64 columns are tables. Arrays of 64 columns or more are embeddings, but
         squares whose columns are alike a line apart are images, and whole numbers are counts
-        (nearly all zero, or two thirds and some above 12) or a table (at most 12), as are columns
-        of very different spreads, each about a mean of its own.
+        (nearly all zero, or a fifth and some above 12) or a table (at most 12), as are columns
+        of very different spreads, each about a mean of its own. So are frames, but where neither
+        is found they are tables if columns have names of their own, which are more than numbers,
+        and whole numbers that are mostly 0 or 1 in most columns are no counts.
     scaling : {"auto", "none", "unit", "standard", "global", "log"}, default="auto"
         How columns are scaled before training: to [0, 1], to zero mean and unit deviation each,
         by one common deviation, or by log(1 + x) and one common deviation.

@@ -33,6 +33,40 @@ def test_the_kind_and_why(data: object, kind: str, words: str) -> None:
     assert words in why
 
 
+def frame_of(values: np.ndarray, *words: str) -> pd.DataFrame:
+    """A frame whose columns are called by numbers, after each of the words in turn."""
+    columns = [f"{words[k % len(words)]}{k}" for k in range(values.shape[1])]
+    return pd.DataFrame(values, columns=columns)
+
+
+COUNTS = RANDOM.negative_binomial(0.1, 0.01, size=(20, 81))
+MARKS = np.eye(4)[RANDOM.integers(4, size=(20, 20))].reshape(20, 80)
+FEATURES = RANDOM.normal(size=(20, 81))
+PIXELS = np.minimum(RANDOM.normal(size=(200, 9, 9)).cumsum(1).cumsum(2).round() ** 2, 255)
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind", "words"),
+    [
+        (frame_of(FEATURES, "feature_"), "embedding", "have no names"),
+        (frame_of(FEATURES, ""), "embedding", "have no names"),
+        (frame_of(FEATURES, "age ", "height "), "table", "names of their own"),
+        (frame_of(FEATURES[:9], "feature_"), "table", "names of their own"),
+        (frame_of(FEATURES[:, :40], "feature_"), "table", "data frame of 40 columns"),
+        (frame_of(COUNTS, "gene ", "x"), "counts", "whole numbers"),
+        (frame_of(np.column_stack([MARKS, COUNTS[:, :9]]), "is ", "x"), "table", "names of their"),
+        (frame_of(RANDOM.integers(0, 5, (20, 81)), "question "), "table", "answers"),
+        (frame_of(PIXELS.reshape(200, 81), "pixel"), "image", "9 x 9 pixels"),
+    ],
+)
+def test_a_wide_frame_is_told_by_its_values_and_names(
+    frame: pd.DataFrame, kind: str, words: str
+) -> None:
+    decided, why = decide_kind(open_rows(frame))
+    assert decided == kind
+    assert words in why
+
+
 def test_images_come_back_in_shape() -> None:
     X = RANDOM.integers(0, 255, size=(3, 5, 6, 3), dtype=np.uint8)
     images = as_images(open_rows(X))

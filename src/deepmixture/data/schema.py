@@ -1,5 +1,6 @@
 """What the rows are, and whether they are fit to learn from."""
 
+import re
 from math import isqrt
 from typing import Literal
 
@@ -15,10 +16,11 @@ _N_MANY = 64
 _ALIKE = 0.2  # correlation; of pixels at least 0.25 and 0.38
 _FEWEST_ROWS = 10
 _MOST_ANSWERS = 12  # to a question; of the words of a text some come more often
-_MOST, _NEARLY_ALL = 2 / 3, 0.95  # answers in a column each leave four of five zero, or fewer
+_MANY, _NEARLY_ALL = 0.2, 0.95  # answers in a column each leave four of five zero, or fewer
 _DIFFERENT_SPREADS = 10.0  # of columns, the ninth tenth over the first; of features at most 6
 _CENTRED = 0.1  # standard deviations; principal components spread differently, about zero
 _SEEN_NUMBERS = 2_000_000
+_NUMBERED = re.compile(r"(\D*)\d+")
 
 
 def decide_kind(rows: Rows) -> tuple[Kind, str]:
@@ -32,13 +34,27 @@ def decide_kind(rows: Rows) -> tuple[Kind, str]:
     side = square_side(width)
     if plain and rows.values.dtype == np.uint8 and width >= _N_MANY and side:
         return "image", f"image: {width} bytes a row are {side} x {side} pixels"
-    if rows.is_frame:
-        return "table", f"table: a data frame of {width} columns"
     if width < _N_MANY:
-        return "table", f"table: {width} columns, fewer than {_N_MANY}"
-    if (found := _kind_of_values(rows.values)) is not None:
+        framed = "a data frame of " if rows.is_frame else ""
+        return "table", f"table: {framed}{width} columns, fewer than {_N_MANY}"
+    found = _kind_of_values(rows.values)
+    if found is not None and not (rows.is_frame and found[0] == "counts" and _are_marks(rows)):
         return found
+    if rows.is_frame and not (_are_numbered(rows.names) and len(rows) >= _FEWEST_ROWS):
+        return "table", f"table: a data frame of {width} columns with names of their own"
     return "embedding", f"embedding: {width} columns, {_N_MANY} or more, that have no names"
+
+
+def _are_marks(rows: Rows) -> bool:
+    """Whether most columns are 0 or 1, as those of categories are beside an age in whole years."""
+    some = np.asarray(rows.values[: max(1, _SEEN_NUMBERS // rows.n_features)])
+    return bool((some.max(0) <= 1).mean() > 0.5)
+
+
+def _are_numbered(names: tuple[str, ...] | None) -> bool:
+    """Whether columns are called by their numbers alone, after one word for all or none."""
+    found = [_NUMBERED.fullmatch(name) for name in names or ()]
+    return all(found) and len({match[1] for match in found if match}) <= 1
 
 
 def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
@@ -66,7 +82,7 @@ def _kind_from_zero_on(some: np.ndarray) -> tuple[Kind, str] | None:
         return None
     most = some.max()
     zeros = (some == 0).mean()
-    if zeros >= _NEARLY_ALL or (zeros >= _MOST and most > _MOST_ANSWERS):
+    if zeros >= _NEARLY_ALL or (zeros >= _MANY and most > _MOST_ANSWERS):
         return "counts", f"counts: whole numbers of 0 and above, {zeros:.0%} of them 0"
     if most <= _MOST_ANSWERS:
         return "table", f"table: whole numbers of at most {most:g} are answers"
