@@ -48,8 +48,8 @@ PIXELS = np.minimum(RANDOM.normal(size=(200, 9, 9)).cumsum(1).cumsum(2).round() 
 @pytest.mark.parametrize(
     ("frame", "kind", "words"),
     [
-        (frame_of(FEATURES, "feature_"), "embedding", "have no names"),
-        (frame_of(FEATURES, ""), "embedding", "have no names"),
+        (frame_of(FEATURES, "feature_"), "embedding", "without names"),
+        (frame_of(FEATURES, ""), "embedding", "without names"),
         (frame_of(FEATURES, "age ", "height "), "table", "names of their own"),
         (frame_of(FEATURES[:9], "feature_"), "table", "names of their own"),
         (frame_of(FEATURES[:, :40], "feature_"), "table", "data frame of 40 columns"),

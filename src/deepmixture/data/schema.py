@@ -38,17 +38,25 @@ def decide_kind(rows: Rows) -> tuple[Kind, str]:
         framed = "a data frame of " if rows.is_frame else ""
         return "table", f"table: {framed}{width} columns, fewer than {_N_MANY}"
     found = _kind_of_values(rows.values)
-    if found is not None and not (rows.is_frame and found[0] == "counts" and _are_marks(rows)):
+    are_marks = rows.is_frame and found is not None and found[0] == "counts" and _are_marks(rows)
+    if found is not None and not are_marks:
         return found
     if rows.is_frame and not (_are_numbered(rows.names) and len(rows) >= _FEWEST_ROWS):
         return "table", f"table: a data frame of {width} columns with names of their own"
-    return "embedding", f"embedding: {width} columns, {_N_MANY} or more, that have no names"
+    return (
+        "embedding",
+        f"embedding: {width} columns, {_N_MANY} or more, without names of their own",
+    )
 
 
 def _are_marks(rows: Rows) -> bool:
     """Whether most columns are 0 or 1, as those of categories are beside an age in whole years."""
-    some = np.asarray(rows.values[: max(1, _SEEN_NUMBERS // rows.n_features)])
-    return bool((some.max(0) <= 1).mean() > 0.5)
+    return bool((_first(rows.values).max(0) <= 1).mean() > 0.5)
+
+
+def _first(values: np.ndarray) -> np.ndarray:
+    """Return as many of the first rows as are looked at."""
+    return np.asarray(values[: max(1, _SEEN_NUMBERS // values.shape[1])])
 
 
 def _are_numbered(names: tuple[str, ...] | None) -> bool:
@@ -63,7 +71,7 @@ def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
     None if they are none of these, as features that an encoder gives, or too few to tell.
     """
     width = values.shape[1]
-    some = np.asarray(values[: max(1, _SEEN_NUMBERS // width)])
+    some = _first(values)
     if len(some) < _FEWEST_ROWS or some.min() == some.max():
         return None
     if some.min() >= 0 and (found := _kind_from_zero_on(some)) is not None:
