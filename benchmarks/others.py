@@ -30,7 +30,8 @@ from benchmarks import files, packaged, runner, simulated, texts
 from benchmarks.hardware import circumstances, set_threads
 from deepmixture.metrics import score_clustering
 
-Data = tuple[np.ndarray, np.ndarray]
+Matrix = np.ndarray | sparse.csr_array
+Data = tuple[Matrix, np.ndarray]
 
 
 def _worm() -> Data:
@@ -180,7 +181,7 @@ COUNTS = (
 )
 
 
-def usual(rows: np.ndarray, n_clusters: int, counts: bool) -> dict[str, np.ndarray]:
+def usual(rows: Matrix, n_clusters: int, counts: bool) -> dict[str, np.ndarray]:
     """Return the labels of the usual ways."""
     from umap import UMAP
 

@@ -5,6 +5,8 @@ from scipy import sparse
 
 FEWEST_CELLS_A_GENE = 4
 NOISE = 0.3  # biological coefficient of variation
+CHANGED_GENES = 0.08  # share of the genes, in each kind
+SPREAD = 0.4  # standard deviation of the logarithms of factors, and of depths
 
 
 def cells(
@@ -30,13 +32,13 @@ def cells(
     rng = np.random.default_rng(seed)
     means = np.tile(rng.gamma(shape, 1.0, size=n_genes), (n_kinds, 1))
     for of_kind in means:
-        changed = rng.random(n_genes) < 0.08
-        factors = np.exp(rng.normal(change, 0.4, size=changed.sum()))
+        changed = rng.random(n_genes) < CHANGED_GENES
+        factors = np.exp(rng.normal(change, SPREAD, size=changed.sum()))
         up = rng.random(len(factors)) < 0.5
         of_kind[changed] *= np.where(up, factors, 1.0 / factors)
     kinds = rng.choice(n_kinds, n_cells, p=rng.dirichlet(np.full(n_kinds, 2.0)))
     share = means / means.sum(1, keepdims=True)
-    expected = share[kinds] * np.exp(rng.normal(np.log(depth), 0.4, size=(n_cells, 1)))
+    expected = share[kinds] * np.exp(rng.normal(np.log(depth), SPREAD, size=(n_cells, 1)))
     counts = rng.poisson(rng.gamma(NOISE**-2, expected * NOISE**2))
     found = (counts > 0).sum(0) >= FEWEST_CELLS_A_GENE
     return sparse.csr_array(counts[:, found]), kinds
