@@ -1,6 +1,10 @@
 """The coordinates in which rows are near one another."""
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfTransformer
 
 from deepmixture import coordinates, embedding
 
@@ -32,6 +36,70 @@ def test_neighbours_of_a_cell_are_of_its_kind_where_all_cells_have_most_genes() 
     coordinates.to_unit_length(cells)
     near = embedding.neighbours(cells, 10, seed=0)
     assert (kinds[near] == kinds[:, None]).mean() > 0.9
+
+
+def cells_by_genes(n_cells: int = 300) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.full(100, 0.3))
+    return rng.poisson(shares * rng.lognormal(5.0, 0.4, size=(n_cells, 1)))
+
+
+@pytest.mark.parametrize(
+    "treated",
+    [
+        lambda counts: counts / counts.sum(1, keepdims=True),
+        lambda counts: counts / np.linalg.norm(counts, axis=1, keepdims=True),
+        lambda counts: TfidfTransformer().fit_transform(counts).toarray(),
+        lambda counts: TfidfTransformer(sublinear_tf=True).fit_transform(counts).toarray(),
+        np.log1p,
+        lambda counts: np.log1p(1e4 * counts / counts.sum(1, keepdims=True)),
+        lambda counts: np.log2(1.0 + 1e4 * counts / counts.sum(1, keepdims=True)),
+    ],
+    ids=[
+        "shares",
+        "unit length",
+        "tf-idf",
+        "sublinear tf-idf",
+        "logarithms",
+        "natural logarithms",
+        "binary logarithms",
+    ],
+)
+def test_counts_are_told_by_their_shares_and_logarithms_of_these(
+    treated: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    counts = cells_by_genes()
+    counts[7] = 0
+    counts[:, 0] = 1  # in all others there is a one
+    counts[7, 0] = 0
+    with np.errstate(invalid="ignore"):
+        rows = np.nan_to_num(treated(counts))
+    found = coordinates.counts_behind(rows.astype(np.float32))
+    assert found is not None
+    np.testing.assert_array_equal(found, counts)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.maximum(np.random.default_rng(0).normal(size=(300, 100)), 0.0),
+        np.maximum(np.random.default_rng(0).normal(size=(300, 100)), 0.0).round(1),
+        cells_by_genes() / 5.0,
+        cells_by_genes() * np.random.default_rng(0).uniform(1.0, 7.0, size=100),
+        np.random.default_rng(0).normal(size=(300, 100)),
+        np.full((300, 100), 400.0),
+    ],
+    ids=["features", "rounded", "of one unit", "weighed", "below zero", "all alike"],
+)
+def test_other_rows_have_no_counts_behind_them(rows: np.ndarray) -> None:
+    assert coordinates.counts_behind(rows.astype(np.float32)) is None
+
+
+def test_rows_of_many_zeros_are_never_seen_from_their_mean() -> None:
+    rows = np.random.default_rng(0).uniform(5.0, 5.5, size=(500, 80)).astype(np.float32)
+    assert coordinates.standardised_if_far(rows) is not rows
+    rows[:, :30] = 0.0
+    assert coordinates.standardised_if_far(rows) is rows
 
 
 def test_rows_have_a_length_of_one_and_a_row_of_zeros_has_none() -> None:

@@ -187,9 +187,14 @@ class Refined(Pretrained):
         if space == "directions":
             values = values * self.scaling_.scale + self.scaling_.offset
             what = "the directions of the rows"
+            weighed = ", each column weighed by how few rows have it"
             if self.kind_ == "counts":
                 values *= coordinates.rarity(values)
-                what += ", each column weighed by how few rows have it"
+                what += weighed
+            elif (counts := coordinates.counts_behind(values)) is not None:
+                values = np.log1p(counts)
+                values *= coordinates.rarity(values)
+                what = "the directions of the counts that rows were made of" + weighed
             elif (standard := coordinates.standardised_if_far(values)) is not values:
                 values = standard
                 what = "the directions from the mean, which is far, in deviations of each column"
