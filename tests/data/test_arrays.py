@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
-from deepmixture.data import open_rows
+from deepmixture.data import open_rows, scratch, streams
 
 RANDOM = np.random.default_rng(0)
 
@@ -75,6 +75,19 @@ def test_sparse_is_made_dense_and_says_so(form: str) -> None:
     assert_array_equal(rows.values, dense)
     assert rows.was_sparse
     assert "made dense" in rows.source
+
+
+def test_large_sparse_rows_lie_in_a_scratch_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    dense = RANDOM.poisson(0.3, size=(60, 40))
+    monkeypatch.setattr(streams, "MOST_AT_ONCE", 1000)
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 8 * 40 * 7)  # seven rows
+    assert not isinstance(open_rows(sparse.csr_array(dense)).values, np.memmap)
+    monkeypatch.setattr(scratch, "HELD_BYTES", 1000)
+    for matrix in (sparse.csr_array(dense), sparse.csc_matrix(dense)):
+        rows = open_rows(matrix)
+        assert isinstance(rows.values, np.memmap)
+        assert rows.values.dtype == np.float32
+        assert_array_equal(rows.values, dense)
 
 
 @pytest.mark.parametrize(

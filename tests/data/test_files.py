@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy import sparse
 
 from deepmixture.data import open_rows
 
@@ -108,6 +109,29 @@ def test_damaged_arrays_are_named(tmp_path: Path, archive: Path) -> None:
     np.savez(tmp_path / "none.npz")
     with pytest.raises(ValueError, match=r"none\.npz holds no arrays"):
         open_rows(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("form", ["csr_matrix", "csc_array", "coo_array", "bsr_array"])
+def test_npz_of_a_sparse_matrix(form: str, tmp_path: Path) -> None:
+    dense = np.random.default_rng(0).poisson(0.3, size=(6, 4))
+    sparse.save_npz(tmp_path / "counts.npz", getattr(sparse, form)(dense))
+    rows = open_rows(tmp_path / "counts.npz")
+    np.testing.assert_array_equal(rows.values, dense)
+    assert rows.was_sparse
+    assert rows.source == "counts.npz, sparse, made dense"
+
+
+def test_damaged_sparse_matrices_are_named(tmp_path: Path) -> None:
+    whole = sparse.csr_array(np.eye(4))
+    parts = {"data": whole.data, "indices": whole.indices, "indptr": whole.indptr}
+    for name, changed in {
+        "short.npz": {"indptr": whole.indptr[:2]},
+        "unknown.npz": {"format": np.array("lists")},
+    }.items():
+        written = {**parts, "format": np.array("csr"), "shape": np.array([4, 4]), **changed}
+        np.savez(tmp_path / name, **written)
+        with pytest.raises(ValueError, match=f"{name} cannot be read as a sparse matrix"):
+            open_rows(tmp_path / name)
 
 
 def test_paths_that_hold_nothing_known(tmp_path: Path) -> None:

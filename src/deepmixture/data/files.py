@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from scipy import sparse
 
 from deepmixture.data import images, streams, tables
 
@@ -17,6 +18,7 @@ EXPECTED = (
 )
 
 _USUAL_KEYS = ("x", "X", "data")
+_SPARSE = {"format", "shape", "data"}  # as scipy.sparse.save_npz names them
 
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
@@ -29,6 +31,7 @@ class Content:
     source: str
     names: tuple[str, ...] | None = None
     row_names: tuple[str, ...] | None = None
+    was_sparse: bool = False
 
 
 def is_npz(data: object) -> bool:
@@ -80,6 +83,8 @@ def _read_npz(path: Path, archive: Any, key: str | None) -> Content:  # noqa: AN
     keys = archive.files
     if not keys:
         raise ValueError(f"{path} holds no arrays")
+    if key is None and _SPARSE <= set(keys):
+        return _read_sparse(path)
     named = ", ".join(keys)
     if key is None:
         likely = keys if len(keys) == 1 else [name for name in keys if name in _USUAL_KEYS]
@@ -105,6 +110,16 @@ def _read_npz(path: Path, archive: Any, key: str | None) -> Content:  # noqa: AN
         )
     values = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     return Content(values, f"{key} of {path.name}")
+
+
+def _read_sparse(path: Path) -> Content:
+    try:
+        matrix = sparse.load_npz(path)
+    except (*_DAMAGE, NotImplementedError) as error:
+        raise ValueError(f"{path} cannot be read as a sparse matrix: {_why(error)}") from error
+    return Content(
+        streams.from_sparse(matrix), f"{path.name}, sparse, made dense", was_sparse=True
+    )
 
 
 def _read_folder(folder: Path) -> Content:

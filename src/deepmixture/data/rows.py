@@ -94,7 +94,8 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
         a list of lists. An array in chunks, as of zarr or h5py; an iterator of batches (n, F),
         (n, H, W) or (n, H, W, C), or a torch DataLoader. On disk: .npy, .npz, .zarr, .csv,
         .parquet, a folder of .csv or of .parquet files, or a folder of images. What is large is
-        read in blocks, into a scratch file.
+        read in blocks, into a scratch file. A .npz file may hold a sparse matrix, as
+        `scipy.sparse.save_npz` writes them.
     key : str, optional
         The array to take from a .npz file; "x_train+x_test" joins two. By default its only
         array, or the one called "x", "X" or "data".
@@ -116,9 +117,15 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
         return data
     if isinstance(data, str | os.PathLike):
         found = files.read(data, key)
-        return _rows(found.values, found.source, names=found.names, row_names=found.row_names)
+        return _rows(
+            found.values,
+            found.source,
+            names=found.names,
+            row_names=found.row_names,
+            was_sparse=found.was_sparse,
+        )
     if sparse.issparse(data):
-        dense = cast(Any, data).toarray()
+        dense = streams.from_sparse(data)
         return _rows(dense, "scipy sparse matrix, made dense", was_sparse=True)
     if tensors.is_tensor(data):
         values, was_sparse = tensors.from_tensor(data)

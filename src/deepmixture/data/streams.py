@@ -86,6 +86,22 @@ def from_chunked(array: Any) -> np.ndarray:  # noqa: ANN401
     return scratch.write(blocks, width, dtype).reshape(shape)
 
 
+def from_sparse(matrix: Any) -> np.ndarray:  # noqa: ANN401
+    """Return a sparse matrix dense, a block of rows at a time: what is large in a scratch file.
+
+    It is then in float32, as counts are exact in up to 16 million.
+    """
+    if matrix.ndim != 2:
+        dense: np.ndarray = matrix.toarray()
+        return dense
+    rows, width = matrix.tocsr(), matrix.shape[1]
+    if rows.shape[0] * width * rows.dtype.itemsize <= MOST_AT_ONCE:
+        return np.asarray(rows.toarray())
+    step = max(1, BLOCK_BYTES // (8 * width))
+    blocks = (rows[start : start + step].toarray() for start in range(0, rows.shape[0], step))
+    return scratch.hold(blocks, rows.shape[0], width, np.float32)
+
+
 def open_zarr(path: Path) -> np.ndarray:
     """Read the array in a zarr store.
 
