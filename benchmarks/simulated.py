@@ -42,3 +42,9 @@ def cells(
     counts = rng.poisson(rng.gamma(NOISE**-2, expected * NOISE**2))
     found = (counts > 0).sum(0) >= FEWEST_CELLS_A_GENE
     return sparse.csr_array(counts[:, found]), kinds
+
+
+def logarithms(counts: sparse.csr_array) -> sparse.csr_array:
+    """Return log(1 + x) of counts (N, F) in ten thousand of each cell."""
+    shares = counts.multiply(10_000 / counts.sum(1)[:, None])
+    return sparse.csr_array(shares).log1p()

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from scipy import sparse
 
 LIBRARIES = (
     "scipy.stats",
@@ -68,6 +69,14 @@ def word_counts(texts: Texts, n_words: int = 2000) -> tuple[np.ndarray, np.ndarr
 
     count = CountVectorizer(max_features=n_words, stop_words="english", token_pattern=WORD)
     return count.fit_transform(texts[0]).toarray().astype(np.int32), texts[1]
+
+
+def weighted(texts: Texts, n_words: int = 2000) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Return the most frequent words of each text by tf-idf, sparse (N, F), and the classes."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    weigh = TfidfVectorizer(max_features=n_words, stop_words="english", token_pattern=WORD)
+    return weigh.fit_transform(texts[0]), texts[1]
 
 
 def documentation() -> Texts:
