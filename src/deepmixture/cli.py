@@ -44,7 +44,10 @@ DataArgument = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 KeyOption = Annotated[
-    str | None, typer.Option(help="Array of an .npz file; x_train+x_test joins two.")
+    str | None,
+    typer.Option(
+        help="Array of an .npz file; x_train+x_test joins two. Of .parquet a column of vectors."
+    ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output.")]
 VerboseOption = Annotated[

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils import check_array
 
+from deepmixture.data import vectors
+
 
 def as_array(data: object) -> np.ndarray:
     """Return an array-like as an array; a memory map stays one, what is masked becomes NaN."""
@@ -11,7 +13,8 @@ def as_array(data: object) -> np.ndarray:
     if isinstance(data, np.ma.MaskedArray):
         return np.ma.filled(data.astype(np.float64), np.nan)
     try:
-        return np.asarray(data)
+        values = np.asarray(data)
+        return vectors.stacked(values, "X") if vectors.are_vectors(values) else values
     except ValueError as error:
         if "inhomogeneous" not in str(error):
             raise

@@ -34,9 +34,16 @@ class Content:
     was_sparse: bool = False
 
 
-def is_npz(data: object) -> bool:
-    """Tell the path of a .npz file from anything else."""
-    return isinstance(data, str | os.PathLike) and os.fspath(data).lower().endswith(".npz")
+def takes_key(data: object) -> bool:
+    """Tell the path of something in which a key names what to read from anything else."""
+    if not isinstance(data, str | os.PathLike):
+        return False
+    path = Path(data).expanduser()
+    return path.suffix.lower() in (".npz", ".parquet") or (path.is_dir() and _is_parquet(path))
+
+
+def _is_parquet(folder: Path) -> bool:
+    return any(path.suffix.lower() == ".parquet" for path in folder.rglob("*"))
 
 
 def read(location: str | os.PathLike[str], key: str | None = None) -> Content:
@@ -47,7 +54,7 @@ def read(location: str | os.PathLike[str], key: str | None = None) -> Content:
     if path.suffix.lower() == ".zarr" or any(p.suffix.lower() == ".zarr" for p in path.parents):
         return Content(streams.open_zarr(path), path.name)
     if path.is_dir():
-        return _read_folder(path)
+        return _read_folder(path, key)
     suffix = path.suffix.lower()
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
@@ -58,7 +65,7 @@ def read(location: str | os.PathLike[str], key: str | None = None) -> Content:
         with path.open("rb") as stream, _load(path, stream) as archive:
             return _read_npz(path, archive, key)
     if suffix in tables.SUFFIXES:
-        return _read_tables([path], path.name)
+        return _read_tables([path], path.name, key)
     raise ValueError(f"{path} is of no known kind: {EXPECTED}")
 
 
@@ -122,7 +129,7 @@ def _read_sparse(path: Path) -> Content:
     )
 
 
-def _read_folder(folder: Path) -> Content:
+def _read_folder(folder: Path, key: str | None) -> Content:
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
@@ -142,13 +149,14 @@ def _read_folder(folder: Path) -> Content:
     if len(kinds) > 1:
         raise ValueError(f"the folder {folder} holds .csv and .parquet files: expected one kind")
     paths = found[kinds[0]]
-    return _read_tables(paths, f"{len(paths)} {kinds[0]} files of {folder.name}")
+    return _read_tables(paths, f"{len(paths)} {kinds[0]} files of {folder.name}", key)
 
 
-def _read_tables(paths: Sequence[Path], source: str) -> Content:
+def _read_tables(paths: Sequence[Path], source: str, key: str | None) -> Content:
+    source = f"{key} of {source}" if key else source
     if all(path.suffix.lower() == ".parquet" for path in paths):
-        large = streams.large_parquet(paths)
+        large = streams.large_parquet(paths, key)
         if large is not None:
             return Content(large[0], source, large[1])
-    values, names, remark = tables.read_tables(paths)
+    values, names, remark = tables.read_tables(paths, key)
     return Content(values, f"{source}, {remark}" if remark else source, names)

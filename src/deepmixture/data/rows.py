@@ -89,7 +89,8 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
     ----------
     data : array-like, sparse matrix, data frame, tensor, Dataset, path or Rows
         In memory: a numpy array or memory map of shape (N, F), (N, H, W) or (N, H, W, C); a
-        scipy sparse matrix; a pandas, polars or pyarrow table; a torch tensor or map-style
+        scipy sparse matrix; a pandas, polars or pyarrow table, of numbers or of
+        one column of vectors, or that column; a torch tensor or map-style
         Dataset whose items are x or (x, ...), where images may have their channels first;
         a list of lists. An array in chunks, as of zarr or h5py; an iterator of batches (n, F),
         (n, H, W) or (n, H, W, C), or a torch DataLoader. On disk: .npy, .npz, .zarr, .csv,
@@ -98,7 +99,8 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
         `scipy.sparse.save_npz` writes them.
     key : str, optional
         The array to take from a .npz file; "x_train+x_test" joins two. By default its only
-        array, or the one called "x", "X" or "data".
+        array, or the one called "x", "X" or "data". Of Parquet files a column, whose entries
+        may be vectors.
 
     Returns
     -------
@@ -111,8 +113,11 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
     ValueError
         If the data is empty, damaged, not numeric or of a shape that holds no rows.
     """
-    if key is not None and not files.is_npz(data):
-        raise ValueError(f"key={key!r} names an array in a .npz file, and X is not such a file")
+    if key is not None and not files.takes_key(data):
+        raise ValueError(
+            f"key={key!r} names an array in a .npz file or a column of vectors in a Parquet "
+            "file, and X is no such file"
+        )
     if isinstance(data, Rows):
         return data
     if isinstance(data, str | os.PathLike):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepmixture.data import scratch, tables, tensors
+from deepmixture.data.messages import listed
 
 MOST_AT_ONCE = 1e8
 """Bytes that are read at once, in several copies; more go to a scratch file a block at a time."""
@@ -123,13 +124,17 @@ def open_zarr(path: Path) -> np.ndarray:
     return from_chunked(opened)
 
 
-def large_parquet(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]] | None:
+def large_parquet(
+    paths: Sequence[Path], key: str | None = None
+) -> tuple[np.ndarray, tuple[str, ...] | None] | None:
     """Return the rows and column names of Parquet files too large for memory; None of others.
+
+    With `key`, of that column alone.
 
     Raises
     ------
     ValueError
-        If the files differ in their columns.
+        If the files differ in their columns, or lack the column.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -138,30 +143,45 @@ def large_parquet(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...]] |
         files = [parquet.ParquetFile(path) for path in paths]
     except (pa.ArrowException, OSError):
         return None  # damaged: said where small files are read
-    names = _columns(files[0])
-    if 4 * len(names) * sum(file.metadata.num_rows for file in files) <= MOST_AT_ONCE:
+    for path, file in zip(paths, files, strict=True):
+        if key is not None and key not in file.schema_arrow.names:
+            named = listed(file.schema_arrow.names)
+            raise ValueError(f"{path} holds no column {key!r}: it holds {named}")
+    columns = [key] if key else _columns(files[0])
+    n_rows = sum(file.metadata.num_rows for file in files)
+    first = next(files[0].iter_batches(batch_size=1, columns=columns), None)
+    if first is None:
+        return None
+    one, names = tables.from_frame(_table(first))
+    if 4 * one.shape[1] * n_rows <= MOST_AT_ONCE:
         return None
     for path, file in zip(paths, files, strict=True):
-        if _columns(file) != names:
+        if not key and _columns(file) != columns:
             raise ValueError(
                 f"{path.name} has other columns than {paths[0].name}: expected the same columns "
                 "in the same order"
             )
-    doubles = {str(file.schema_arrow.field(name).type) for file in files for name in names}
+    doubles = {str(file.schema_arrow.field(name).type) for file in files for name in columns}
     exact = {"double", "int32", "int64", "uint32", "uint64"} & doubles
-    blocks = _parquet_blocks(paths, names)
-    return scratch.write(blocks, len(names), np.float64 if exact else np.float32), tuple(names)
+    blocks = _parquet_blocks(paths, columns, one.shape[1])
+    return scratch.write(blocks, one.shape[1], np.float64 if exact else np.float32), names
 
 
-def _parquet_blocks(paths: Sequence[Path], names: list[str]) -> Iterator[np.ndarray]:
+def _parquet_blocks(paths: Sequence[Path], columns: list[str], width: int) -> Iterator[np.ndarray]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    rows = max(1, BLOCK_BYTES // (8 * len(names)))
+    rows = max(1, BLOCK_BYTES // (8 * width))
     for path in paths:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=rows, columns=names, use_threads=False):
-                yield tables.from_frame(_table(batch))[0]
+            for batch in file.iter_batches(batch_size=rows, columns=columns, use_threads=False):
+                block = tables.from_frame(_table(batch))[0]
+                if block.shape[1] != width:
+                    raise ValueError(
+                        f"{path.name} has vectors of {block.shape[1]} numbers, and the first "
+                        f"has {width}: expected one length"
+                    )
+                yield block
         pa.default_memory_pool().release_unused()
 
 

@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 from narwhals.exceptions import DuplicateError
 
+from deepmixture.data import vectors
 from deepmixture.data.messages import listed
 
 SUFFIXES = (".csv", ".parquet")
@@ -30,7 +31,7 @@ def library(frame: object) -> str:
 def from_frame(native: Any) -> tuple[np.ndarray, tuple[str, ...] | None]:  # noqa: ANN401
     """Return a frame's numbers and its column names, or None where some are not strings.
 
-    Missing values become NaN.
+    Missing values become NaN. A frame whose only column holds vectors has these for rows.
     """
     try:
         frame: Any = nw.from_native(native)
@@ -41,6 +42,15 @@ def from_frame(native: Any) -> tuple[np.ndarray, tuple[str, ...] | None]:  # noq
     names = tuple(columns) if all(isinstance(name, str) for name in columns) else None
     if not columns or not len(frame):
         return np.empty((len(frame), len(columns))), names
+    of_vectors = [name for name in columns if vectors.is_column_of_vectors(columns[name])]
+    if of_vectors and len(columns) == 1:
+        column = columns[of_vectors[0]]
+        return vectors.stacked(np.asarray(column.to_numpy()), f"column {of_vectors[0]!r}"), None
+    if of_vectors:
+        raise ValueError(
+            f"X has a column of vectors, {of_vectors[0]!r}, beside other columns: expected it "
+            f"alone; of a Parquet file choose it with key={of_vectors[0]!r}"
+        )
     wrong = [f"'{name}' ({column.dtype})" for name, column in columns.items() if _is_text(column)]
     if wrong:
         raise ValueError(
@@ -76,8 +86,10 @@ def _as_numbers(column: Any) -> np.ndarray:  # noqa: ANN401
     return np.asarray(column.to_numpy())
 
 
-def read_tables(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...] | None, str]:
-    """Read .csv or .parquet files of the same columns, one below the other.
+def read_tables(
+    paths: Sequence[Path], key: str | None = None
+) -> tuple[np.ndarray, tuple[str, ...] | None, str]:
+    """Read .csv or .parquet files of the same columns, or the column `key`, one below the other.
 
     Returns their numbers, their column names if they have a header, and a remark or "".
     """
@@ -86,7 +98,9 @@ def read_tables(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[str, ...] | No
     parts: list[Any] = []
     for path in paths:
         try:
-            parts.append(_read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path))
+            parts.append(
+                _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path, key)
+            )
         except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
         names, first_names = parts[-1].column_names, parts[0].column_names
@@ -128,10 +142,10 @@ def _read_csv(path: Path) -> Any:  # noqa: ANN401
     return table
 
 
-def _read_parquet(path: Path) -> Any:  # noqa: ANN401
+def _read_parquet(path: Path, key: str | None) -> Any:  # noqa: ANN401
     from pyarrow import parquet
 
-    table = parquet.read_table(path, partitioning=None)
+    table = parquet.read_table(path, columns=[key] if key else None, partitioning=None)
     index = (table.schema.pandas_metadata or {}).get("index_columns", [])
     table = table.drop_columns([name for name in index if name in table.column_names])
     return table.replace_schema_metadata()
