@@ -102,6 +102,34 @@ def test_rows_of_many_zeros_are_never_seen_from_their_mean() -> None:
     assert coordinates.standardised_if_far(rows) is rows
 
 
+def test_rows_about_zero_may_be_compared_by_distance_and_others_by_their_angle_alone() -> None:
+    rows = np.random.default_rng(0).normal(size=(500, 80))
+    centred = rows - rows.mean(0)
+    (plain, what), (directions, _) = coordinates.compared(centred.copy(), are_counts=False)
+    np.testing.assert_array_equal(plain, centred)
+    assert what == "the columns, which lie about zero"
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0)
+    # One column off zero, as the first of a truncated singular value decomposition is.
+    rows[:, 0] += 1.0
+    [(directions, what)] = coordinates.compared(rows.copy(), are_counts=False)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0)
+    assert what == "the directions of the rows"
+
+
+def test_counts_and_what_was_made_of_them_are_compared_alike() -> None:
+    counts = cells_by_genes()
+    counts[:, 0] = 1
+    shares = counts / counts.sum(1, keepdims=True)
+    [(by_counts, _)] = coordinates.compared(np.log1p(counts), are_counts=True)
+    [(by_shares, what)] = coordinates.compared(shares, are_counts=False)
+    np.testing.assert_allclose(by_shares, by_counts)
+    assert "counts that rows were made of" in what
+
+
+def test_marks_of_what_is_there_are_no_counts() -> None:
+    assert coordinates.counts_behind((cells_by_genes() > 0).astype(np.float32)) is None
+
+
 def test_rows_have_a_length_of_one_and_a_row_of_zeros_has_none() -> None:
     rows = np.array([[3.0, 4.0], [0.0, 0.0], [-1e-3, 0.0]], dtype=np.float32)
     coordinates.to_unit_length(rows)

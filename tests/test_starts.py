@@ -38,6 +38,15 @@ def assert_usable(start: Start) -> None:
     np.testing.assert_allclose(start.responsibilities.sum(1), 1.0)
 
 
+def test_clusters_tell_most_of_neighbours_where_these_are_of_one_group() -> None:
+    z, _ = blobs()
+    clear = starts.gain_by_graph(z, 4, seed=0)
+    assert clear == pytest.approx(np.log(4), abs=0.05)
+    noise = np.random.default_rng(0).normal(size=(400, 20))
+    assert starts.gain_by_graph(noise, 4, seed=0) < clear - 0.5
+    assert starts.gain_by_graph(z[:40], 4, seed=0) == 0.0
+
+
 def test_separate_blobs_are_found_with_their_moments() -> None:
     z, y = blobs()
     start = starts.gaussian_mixture(z, 4, seed=0, n_init=3)

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 FAR = 2.0  # the square of the mean over the sum of the variances; of features of photographs 0.7
+ABOUT_ZERO = 0.2  # deviations; of features of photographs half have over 0.6
 SEEN_ROWS = 20_000
 ABOVE_ZERO = 1e-6  # over the largest entry
 MANY_ZEROS = 0.2
 WHOLE = 0.1  # from the next whole number; of other numbers one in five is as near
 NEARLY_ALL = 0.95
+FEWEST_SEVERAL = 0.01  # of what is there; where all is there once, nothing was counted
 TOLD_BY_ROWS = 1000
 LARGEST_LOGARITHM = 50.0
 LEAST_LENGTH = 1e-12
@@ -25,6 +27,39 @@ def principal(rows: NDArray[Any], n_components: int, seed: int) -> NDArray[np.fl
         return np.asarray(rows, dtype=np.float64)
     solver = PCA(n_components, svd_solver="randomized", random_state=seed % 2**32)
     return np.asarray(solver.fit_transform(rows.astype(np.float32, copy=False)), dtype=np.float64)
+
+
+def compared(rows: NDArray[Any], are_counts: bool) -> list[tuple[NDArray[Any], str]]:
+    """Return embeddings, or logarithms of counts, (N, F) where near is alike, and what that is.
+
+    By the angle between rows, which of features and of words says more than how long they are.
+    Where all columns lie about zero, as principal components and columns that were standardised
+    do, nothing but the mean decides on the angle: there two are returned, and the first, by the
+    distance, is the likelier. Rows are used up.
+    """
+    weighed = ", each column weighed by how few rows have it"
+    what = "the directions of the rows"
+    plain: list[tuple[NDArray[Any], str]] = []
+    if are_counts:
+        rows *= rarity(rows)
+        what += weighed
+    elif lie_about_zero(rows):
+        plain = [(rows.copy(), "the columns, which lie about zero")]
+    elif (counts := counts_behind(rows)) is not None:
+        rows = np.log1p(counts, out=counts)
+        rows *= rarity(rows)
+        what = "the directions of the counts that rows were made of" + weighed
+    elif (standard := standardised_if_far(rows)) is not rows:
+        rows = standard
+        what = "the directions from the mean, which is far, in deviations of each column"
+    to_unit_length(rows)
+    return [*plain, (rows, what)]
+
+
+def lie_about_zero(rows: NDArray[Any]) -> bool:
+    """Whether the mean of each column of rows (N, F) is next to nothing beside its deviation."""
+    some = rows[:: max(1, len(rows) // SEEN_ROWS)].astype(np.float64)
+    return bool((np.abs(some.mean(0)) <= ABOUT_ZERO * some.std(0) + LEAST_LENGTH).all())
 
 
 def standardised_if_far(rows: NDArray[Any]) -> NDArray[Any]:
@@ -81,7 +116,8 @@ def counts_behind(rows: NDArray[Any]) -> NDArray[Any] | None:
     for way in ways:
         counts = way(some)
         several = counts[counts > 1.0 + WHOLE]
-        if (np.abs(several - several.round()) <= WHOLE).sum() >= NEARLY_ALL * len(several):
+        whole = np.abs(several - several.round()) <= WHOLE
+        if len(several) >= FEWEST_SEVERAL * (counts > 0).sum() and whole.mean() >= NEARLY_ALL:
             return way(rows).round()
     return None
 

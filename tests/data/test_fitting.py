@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.decomposition import PCA
 
 from deepmixture.data import Kind, Scaling, fit_scaling, open_rows
 
@@ -26,6 +27,27 @@ def test_standard_scaling_is_that_of_numpy() -> None:
     scaled = scaling.transform(LONG)
     assert scaled.dtype == np.float32
     assert_allclose(scaled, (LONG - LONG.mean(axis=0)) / LONG.std(axis=0), rtol=1e-4, atol=1e-6)
+
+
+STRETCHED = RANDOM.normal(size=(200, 12)) @ RANDOM.normal(size=(12, 12)) + 3.0
+SCORES = PCA().fit_transform(STRETCHED)
+
+
+@pytest.mark.parametrize(
+    ("values", "method"),
+    [
+        (SCORES, "global"),
+        (SCORES[:, :5], "global"),
+        (pd.DataFrame(SCORES.astype(np.float32)).add_prefix("PC"), "global"),
+        (STRETCHED, "standard"),
+        (SCORES[:, ::-1], "standard"),
+        (SCORES + 1.0, "standard"),
+        (SCORES / SCORES.std(0), "standard"),
+        (SCORES[:, :1], "standard"),
+    ],
+)
+def test_principal_components_keep_their_proportions(values: Any, method: str) -> None:
+    assert _fit(values, "table").method == method
 
 
 @pytest.mark.parametrize(("kind", "method"), [("embedding", "global"), ("counts", "log")])

@@ -56,6 +56,7 @@ PIXELS = np.minimum(RANDOM.normal(size=(200, 9, 9)).cumsum(1).cumsum(2).round() 
         (frame_of(COUNTS, "gene ", "x"), "counts", "whole numbers"),
         (frame_of(np.column_stack([MARKS, COUNTS[:, :9]]), "is ", "x"), "table", "names of their"),
         (frame_of(RANDOM.integers(0, 5, (20, 81)), "question "), "table", "answers"),
+        (frame_of(np.column_stack([MARKS, MARKS[:, :1] * 0]), "bit "), "embedding", "without"),
         (frame_of(PIXELS.reshape(200, 81), "pixel"), "image", "9 x 9 pixels"),
     ],
 )

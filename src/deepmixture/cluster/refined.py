@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ from deepmixture.trials import MOST_CLUSTERS, ROWS_A_CLUSTER
 
 MOST_TRIALS = 80
 N_DIRECTIONS = 50
+CLEARER = 0.02  # nats
 N_NEIGHBOURS = 10
 N_DRAWS = 4
 MORE_CLUSTERS = (3, 6)  # times as many as are asked for
@@ -186,23 +187,29 @@ class Refined(Pretrained):
         values, what = x.cpu().numpy(), "the pixels" if self.kind_ == "image" else "the columns"
         if space == "directions":
             values = values * self.scaling_.scale + self.scaling_.offset
-            what = "the directions of the rows"
-            weighed = ", each column weighed by how few rows have it"
-            if self.kind_ == "counts":
-                values *= coordinates.rarity(values)
-                what += weighed
-            elif (counts := coordinates.counts_behind(values)) is not None:
-                values = np.log1p(counts)
-                values *= coordinates.rarity(values)
-                what = "the directions of the counts that rows were made of" + weighed
-            elif (standard := coordinates.standardised_if_far(values)) is not values:
-                values = standard
-                what = "the directions from the mean, which is far, in deviations of each column"
-            coordinates.to_unit_length(values)
+            return self._clearest(coordinates.compared(values, self.kind_ == "counts"))
         elif self.kind_ == "table" and takes_few_values(values):
             return values.astype(np.float64), what
         seed = seeds.derive_seed(self.seed_, "space")
         return coordinates.principal(values, N_DIRECTIONS, seed), what
+
+    def _clearest(
+        self, compared: Sequence[tuple[NDArray[Any], str]]
+    ) -> tuple[NDArray[np.float64], str]:
+        """Return the coordinates in which clusters tell most of neighbours, and what these are.
+
+        The first of them, unless in others clusters tell more by over 0.02 nats.
+        """
+        seed = seeds.derive_seed(self.seed_, "space")
+        spaces = [coordinates.principal(values, N_DIRECTIONS, seed) for values, _ in compared]
+        if len(spaces) == 1 or self.n_clusters == "auto":
+            return spaces[0], compared[0][1]
+        gains = self._remember(
+            "coordinates",
+            lambda: [starts.gain_by_graph(space, self.n_clusters_, seed) for space in spaces],
+        )
+        best = int(np.argmax([gains[0] + CLEARER, *gains[1:]]))
+        return spaces[best], compared[best][1]
 
     def _learned_space(self, x: Tensor) -> NDArray[np.float64]:
         """Return the directions of the features of q(y|x), which know the changes, (N, D)."""

@@ -5,7 +5,7 @@ import numpy as np
 from deepmixture.data.moments import ColumnMoments, column_moments, log1p_counts
 from deepmixture.data.rows import Rows
 from deepmixture.data.scaling import METHODS, Method, Scaling
-from deepmixture.data.schema import Kind, check_varying
+from deepmixture.data.schema import Kind, are_principal_components, check_varying
 
 _AUTO: dict[Kind, Method] = {
     "image": "unit",
@@ -29,9 +29,10 @@ def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
         largest value (for a table, by those of each column), and values which lie there stay.
         "standard" brings each column to mean 0 and standard deviation 1. "global" centres
         the columns and divides all by one standard deviation, so that their proportions stay.
-        "log" does that to log(1 + x). "auto" takes the four in the order of the kinds above.
+        "log" does that to log(1 + x). "auto" takes the four in the order of the kinds above, and
+        "global" for a table of principal components.
     """
-    chosen = _AUTO[kind] if method == "auto" else method
+    chosen = _auto(rows, kind) if method == "auto" else method
     if chosen not in METHODS:
         raise ValueError(f"scaling is {method!r}: expected one of auto, {', '.join(METHODS)}")
     if len(rows) < 2:
@@ -43,6 +44,12 @@ def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
     if not (np.isfinite(offset).all() and np.isfinite(scale).all()):
         raise ValueError(f"X ({rows.source}) has values that are infinite or too large to scale")
     return Scaling(chosen, offset, scale)
+
+
+def _auto(rows: Rows, kind: Kind) -> Method:
+    if kind == "table" and are_principal_components(rows.values):
+        return "global"
+    return _AUTO[kind]
 
 
 def _fit(

@@ -19,6 +19,8 @@ _MOST_ANSWERS = 12  # to a question; of the words of a text some come more often
 _MANY = 0.2  # zeros; of cells counted deeply 0.29 and 0.43
 _NEARLY_ALL = 0.95  # answers in a column each leave four of five zero, or fewer
 _DIFFERENT_SPREADS = 10.0  # of columns, the ninth tenth over the first; of features at most 6
+_NEXT_TO_NOTHING = 0.05  # of correlations and, in deviations, of means
+_FALLEN = 1.2
 _CENTRED = 0.1  # standard deviations; principal components spread differently, about zero
 _SEEN_NUMBERS = 2_000_000
 _NUMBERED = re.compile(r"(\D*)\d+")
@@ -45,6 +47,26 @@ def decide_kind(rows: Rows) -> tuple[Kind, str]:
         return "table", f"table: a data frame of {width} columns with names of their own"
     what = f"{width} columns, {_N_MANY} or more, without names of their own"
     return "embedding", f"embedding: {what}"
+
+
+def are_principal_components(values: np.ndarray) -> bool:
+    """Whether columns are about zero, without correlation and of falling spreads.
+
+    These spreads are what principal components say of the rows.
+    """
+    if values.shape[1] < 2 or values.dtype.kind != "f":
+        return False
+    some = _first(values).astype(np.float64)
+    spread = some.std(0)
+    if len(some) < _FEWEST_ROWS or not np.isfinite(spread).all() or (spread == 0).any():
+        return False
+    between = np.corrcoef(some, rowvar=False) - np.eye(len(spread))
+    return bool(
+        (np.abs(some.mean(0)) <= _NEXT_TO_NOTHING * spread).all()
+        and (np.abs(between) <= _NEXT_TO_NOTHING).all()
+        and (spread[1:] <= (1 + _NEXT_TO_NOTHING) * spread[:-1]).all()
+        and spread[0] > _FALLEN * spread[-1]
+    )
 
 
 def _are_marks(values: np.ndarray) -> bool:
@@ -90,7 +112,8 @@ def _kind_from_zero_on(some: np.ndarray) -> tuple[Kind, str] | None:
     zeros = (some == 0).mean()
     if zeros >= _NEARLY_ALL or (zeros >= _MANY and most > _MOST_ANSWERS):
         return "counts", f"counts: whole numbers of 0 and above, {zeros:.0%} of them 0"
-    if most <= _MOST_ANSWERS:
+    # A question that all answer alike is none; of what is there or not, some is in no row.
+    if most <= _MOST_ANSWERS and (some != some[0]).any(0).all():
         return "table", f"table: whole numbers of at most {most:g} are answers"
     return None
 
