@@ -150,7 +150,9 @@ def others_section() -> str:
             "Fashion-MNIST, and the small "
             "images are of MNIST in 16 x 16 pixels, of each digit as many as USPS has. Deep and "
             "shallow cells, and those of twelve kinds, are simulated (Zappia et al. 2017), and so "
-            "are logarithms of shares of cells, of those twelve kinds and of fifteen others. How "
+            "are logarithms of shares of cells, of those twelve kinds and of fifteen others. What "
+            "was standardised, or brought to its principal components (of tables those with 95% "
+            "of the variance), came so to all. How "
             "tables and embeddings start, where embeddings are seen from, how counts weigh and "
             "how clusters of images are joined was decided on the data with a star; the others "
             "played no part.",

@@ -2,8 +2,8 @@
 
 DeepMixture knows the number of clusters and nothing else. k-means (10 first centres), a Gaussian
 mixture (5 starts) and UMAP (10 dimensions, 15 neighbours) with a Gaussian mixture see standardised
-columns, of counts the first 50 principal components of log(1 + x), of what was made of counts its
-own. One results file a data set; what has its file is skipped, and what comes with a package that
+columns, of counts the first 50 principal components of log(1 + x), of what was prepared by others
+(standardised, weighed, in components or logarithms) those of what came. One results file a data set; what has its file is skipped, and what comes with a package that
 is not installed.
 """
 
@@ -72,6 +72,35 @@ def _logarithms(*sizes: float, seed: int) -> Data:
     return simulated.logarithms(counts), kinds
 
 
+def _standardised(data: Data) -> Data:
+    return StandardScaler().fit_transform(data[0]), data[1]
+
+
+def _principal(data: Data, n_components: float = 0.95) -> Data:
+    """Return so many principal components, or those that have this share of the variance."""
+    rows = PCA(n_components, svd_solver="full").fit_transform(data[0])
+    return rows, data[1]
+
+
+def _photographs(n_rows: int = 4000) -> Data:
+    features, classes = _images_of("imagenette")
+    kept = np.random.default_rng(0).permutation(len(features))[:n_rows]
+    return features[kept].astype(np.float32), classes[kept]
+
+
+def _components_of(name: str) -> Data:
+    """Return the principal components of the standardised columns of a table."""
+    return _principal(_standardised(DATA[name]()))
+
+
+def _standardised_cells() -> Data:
+    """Return the logarithms of the 800 genes that vary most, standardised and cut at ten."""
+    logarithms, kinds = _logarithms(3000, 2000, 12, 2000, 0.4, 0.5, seed=1)
+    rows = logarithms.toarray()
+    rows, _ = _standardised((rows[:, np.argsort(-rows.var(0))[:800]], kinds))
+    return rows.clip(-10, 10), kinds
+
+
 def _stretched() -> Data:
     rows, labels = datasets.make_blobs(2000, 6, centers=5, random_state=1)
     return rows @ np.random.default_rng(0).normal(size=(6, 6)), labels
@@ -118,7 +147,9 @@ DECIDED_ON = {
     *(*OF_R, *SKTIME_SERIES, "Trace", "blood cells", "5,000 images", "9,298 small images"),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
     *("documentation", "20 newsgroups", "20 newsgroups sentences", "Reuters", "Reuters sentences"),
-    *("deep cells", "shallow cells", "logarithms of cells"),
+    *("deep cells", "shallow cells", "logarithms of cells", "standardised cells"),
+    *("standardised digits", "components of digits", "components of photographs"),
+    *("components of wine", "components of breast-cancer", "components of dermatology"),
     *("documentation tf-idf", "20 newsgroups tf-idf", "Reuters tf-idf"),
 }
 """On these it was decided how tables and embeddings start, where embeddings are seen from, how
@@ -179,6 +210,16 @@ DATA: dict[str, Callable[[], Data]] = {
     "deep cells": partial(simulated.cells, 2000, 1000, 8, 2000, 0.6, 0.6, seed=0),
     "shallow cells": partial(simulated.cells, 2000, 3000, 8, 1000, 0.2, 0.6, seed=0),
     "twelve kinds of cells": partial(simulated.cells, 3000, 2000, 12, 2000, 0.4, 0.5, seed=1),
+    "standardised digits": lambda: _standardised(datasets.load_digits(return_X_y=True)),
+    "standardised cells": _standardised_cells,
+    "standardised articles": lambda: _standardised(_few_articles()),
+    "components of digits": lambda: _principal(datasets.load_digits(return_X_y=True), 20),
+    "components of photographs": lambda: _principal(_photographs(), 100),
+    "components of articles": lambda: _principal(_few_articles(), 50),
+    **{
+        f"components of {name}": partial(_components_of, name)
+        for name in ("wine", "breast-cancer", "dermatology", "penbased", "optdigits", "letter")
+    },
     "logarithms of cells": lambda: _logarithms(3000, 2000, 12, 2000, 0.4, 0.5, seed=1),
     "logarithms of other cells": lambda: _logarithms(4000, 2500, 15, 3000, 0.3, 0.5, seed=2),
     "documentation tf-idf": lambda: texts.weighted(texts.documentation()),
@@ -194,18 +235,18 @@ COUNTS = (
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
     *("tweets words", "deep cells", "shallow cells", "twelve kinds of cells"),
 )
-MADE_OF_COUNTS = (
-    *("logarithms of cells", "logarithms of other cells"),
-    *("documentation tf-idf", "20 newsgroups tf-idf", "Reuters tf-idf", "opinions tf-idf"),
-)
+PREPARED = ("standardised", "components of", "logarithms of", "tf-idf")
+"""Words in the names of data that is no more as it was measured."""
 
 
 def seen(name: str, rows: Matrix) -> np.ndarray:
     """Return the rows as the usual ways see them."""
-    if name not in COUNTS + MADE_OF_COUNTS:
+    prepared = any(word in name for word in PREPARED)
+    if name not in COUNTS and not prepared:
         return StandardScaler().fit_transform(rows)
     rows = (rows.toarray() if sparse.issparse(rows) else rows).astype(np.float64)
-    return PCA(50, random_state=0).fit_transform(np.log1p(rows) if name in COUNTS else rows)
+    rows = np.log1p(rows) if name in COUNTS else rows
+    return PCA(50, random_state=0).fit_transform(rows) if rows.shape[1] > 50 else rows
 
 
 def usual(rows: np.ndarray, n_clusters: int) -> dict[str, np.ndarray]:

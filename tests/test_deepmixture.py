@@ -434,6 +434,33 @@ def test_it_says_where_rows_are_neighbours(make: Make, kind: str, shift: float, 
     assert any(said.startswith(f"Rows are neighbours in {what}") for said in estimator.decisions_)
 
 
+def rings(by_angle: bool) -> np.ndarray:
+    """Three groups about zero, of either three directions and any length, or the reverse."""
+    rng = np.random.default_rng(0)
+    groups = np.arange(300) % 3
+    directions = rng.normal(size=(300, 6))
+    lengths = np.exp(2.0 * groups)
+    if by_angle:
+        turns = 2.0 * np.pi * groups / 3.0
+        directions = 0.1 * directions
+        directions[:, :2] += np.stack([np.cos(turns), np.sin(turns)], axis=1)
+        lengths = np.repeat(np.exp(1.5 * rng.normal(size=100)), 3)
+    rows = lengths[:, None] * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    return rows - rows.mean(0)
+
+
+@pytest.mark.parametrize(
+    ("by_angle", "what"), [(True, "the directions of the rows"), (False, "the columns, which lie")]
+)
+def test_rows_about_zero_are_neighbours_where_clusters_tell_more(
+    make: Make, by_angle: bool, what: str
+) -> None:
+    settings = {"kind": "embedding", "start": "kmeans", "n_rounds": 1, "pretrain_epochs": 1}
+    estimator = make("deepmixture", **settings, n_clusters=3, refine_epochs=1, epochs=1)
+    estimator.fit(rings(by_angle))
+    assert any(said.startswith(f"Rows are neighbours in {what}") for said in estimator.decisions_)
+
+
 @pytest.mark.parametrize(
     ("start", "found_by"),
     [
