@@ -3,8 +3,8 @@
 DeepMixture knows the number of clusters and nothing else. k-means (10 first centres), a Gaussian
 mixture (5 starts) and UMAP (10 dimensions, 15 neighbours) with a Gaussian mixture see standardised
 columns, of counts the first 50 principal components of log(1 + x), of what was prepared by others
-(standardised, weighed, in components or logarithms) those of what came. One results file a data set; what has its file is skipped, and what comes with a package that
-is not installed.
+(standardised, weighed, in components or logarithms) those of what came. One results file a data
+set; what has its file is skipped, and what comes with a package that is not installed.
 """
 
 import argparse
