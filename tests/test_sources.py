@@ -1,5 +1,6 @@
 """The same numbers give the same clusters, whatever holds them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -214,14 +215,34 @@ def test_the_training_rows_are_not_written_to(make: Make, blobs: np.ndarray) -> 
     np.testing.assert_array_equal(read_only, before)
 
 
-@pytest.mark.data
-def test_mnist(make: Make) -> None:
-    import os
-
+def real_data() -> Path:
     folder = os.environ.get("DEEPMIXTURE_DATA")
     if not folder:
         pytest.skip("DEEPMIXTURE_DATA names no folder of data sets")
-    rows = deepmixture.open_rows(Path(folder) / "mnist.npz", key="x_train")
+    return Path(folder)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "key", "kind"),
+    [
+        ("mnist", "x_test", "image"),
+        ("fashion_mnist", "x_test", "image"),
+        ("imagenette_mobilenetv2", "x_test", "embedding"),
+        ("cifar10_mobilenetv2", "x_test", "embedding"),
+        ("worm_neuron", "x", "counts"),
+    ],
+)
+def test_the_kind_of_real_data(name: str, key: str, kind: str) -> None:
+    rows = open_rows(real_data() / f"{name}.npz", key=key)
+    assert decide_kind(rows)[0] == kind
+    assert decide_kind(open_rows(rows.values.astype(np.float32)))[0] == kind
+
+
+@pytest.mark.data
+def test_mnist(make: Make) -> None:
+    folder = real_data()
+    rows = deepmixture.open_rows(folder / "mnist.npz", key="x_train")
     few = deepmixture.Rows(np.array(rows.values[:600]), image_shape=rows.image_shape)
     estimator = make(
         "vade",
@@ -237,7 +258,7 @@ def test_mnist(make: Make) -> None:
     assert estimator.image_shape_ == (28, 28)
     assert estimator.n_used_clusters_ >= 8
     np.testing.assert_array_equal(estimator.predict(few), estimator.labels_)
-    digits = np.load(Path(folder) / "mnist.npz")["y_train"][:600]
+    digits = np.load(folder / "mnist.npz")["y_train"][:600]
     groups = [np.bincount(digits[estimator.labels_ == k], minlength=10) for k in range(10)]
     # Most rows share their cluster's commonest digit: four times what chance would give.
     assert sum(group.max() for group in groups) / 600 > 0.4

@@ -40,9 +40,14 @@ def frame_of(values: np.ndarray, *words: str) -> pd.DataFrame:
 
 
 COUNTS = RANDOM.negative_binomial(0.1, 0.01, size=(20, 81))
+BYTES = np.clip(RANDOM.normal(20.0, 60.0, size=(200, 81)), 0, 255).round()
 MARKS = np.eye(4)[RANDOM.integers(4, size=(20, 20))].reshape(20, 80)
 FEATURES = RANDOM.normal(size=(20, 81))
 PIXELS = np.minimum(RANDOM.normal(size=(200, 9, 9)).cumsum(1).cumsum(2).round() ** 2, 255)
+
+STANDARDISED = (PIXELS.reshape(200, 81) - PIXELS.reshape(200, 81).mean(0)) * RANDOM.uniform(
+    1.0, 2.0, size=81
+)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,7 @@ PIXELS = np.minimum(RANDOM.normal(size=(200, 9, 9)).cumsum(1).cumsum(2).round() 
     [
         (frame_of(FEATURES, "feature_"), "embedding", "without names"),
         (frame_of(FEATURES, ""), "embedding", "without names"),
+        (frame_of(BYTES, "feature_"), "embedding", "without names"),
         (frame_of(FEATURES, "age ", "height "), "table", "names of their own"),
         (frame_of(FEATURES[:9], "feature_"), "table", "names of their own"),
         (frame_of(FEATURES[:, :40], "feature_"), "table", "data frame of 40 columns"),
@@ -58,6 +64,8 @@ PIXELS = np.minimum(RANDOM.normal(size=(200, 9, 9)).cumsum(1).cumsum(2).round() 
         (frame_of(RANDOM.integers(0, 5, (20, 81)), "question "), "table", "answers"),
         (frame_of(np.column_stack([MARKS, MARKS[:, :1] * 0]), "bit "), "embedding", "without"),
         (frame_of(PIXELS.reshape(200, 81), "pixel"), "image", "9 x 9 pixels"),
+        (frame_of(PIXELS.reshape(200, 81) / 127.5 - 1.0, ""), "image", "9 x 9 pixels"),
+        (frame_of(STANDARDISED, ""), "embedding", "without names"),
     ],
 )
 def test_a_wide_frame_is_told_by_its_values_and_names(

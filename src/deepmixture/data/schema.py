@@ -16,7 +16,9 @@ _N_MANY = 64
 _ALIKE = 0.2  # correlation; of pixels at least 0.25 and 0.38
 _FEWEST_ROWS = 10
 _MOST_ANSWERS = 12  # to a question; of the words of a text some come more often
-_MANY = 0.2  # zeros; of cells counted deeply 0.29 and 0.43
+_MOST = 2 / 3
+_MANY = 0.2  # zeros; of cells counted deeply 0.29 and 0.43, of features in bytes 0.40
+_OFTEN_ONE = 0.1  # of what is not zero; of cells counted deeply 0.33, of features in bytes 0.05
 _NEARLY_ALL = 0.95  # answers in a column each leave four of five zero, or fewer
 _DIFFERENT_SPREADS = 10.0  # of columns, the ninth tenth over the first; of features at most 6
 _NEXT_TO_NOTHING = 0.05  # of correlations and, in deviations, of means
@@ -94,23 +96,23 @@ def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
     some = _first(values)
     if len(some) < _FEWEST_ROWS or some.min() == some.max():
         return None
-    if some.min() >= 0 and (found := _kind_from_zero_on(some)) is not None:
+    side = square_side(width)
+    if side and (some.min() >= 0 or _have_one_floor(some)) and _are_pixels(some, side):
+        return "image", f"image: {width} columns, alike where {side} apart: {side} x {side} pixels"
+    if some.min() >= 0 and (found := _kind_of_whole_numbers(some)) is not None:
         return found
     if values.dtype.kind == "f" and _have_units_of_their_own(some):
         return "table", f"table: {width} columns of very different spreads, in units of their own"
     return None
 
 
-def _kind_from_zero_on(some: np.ndarray) -> tuple[Kind, str] | None:
-    width = some.shape[1]
-    side = square_side(width)
-    if side and _are_pixels(some, side):
-        return "image", f"image: {width} columns, alike where {side} apart: {side} x {side} pixels"
+def _kind_of_whole_numbers(some: np.ndarray) -> tuple[Kind, str] | None:
     if not _are_counts(some):
         return None
     most = some.max()
     zeros = (some == 0).mean()
-    if zeros >= _NEARLY_ALL or (zeros >= _MANY and most > _MOST_ANSWERS):
+    counted = zeros >= _MOST or (zeros >= _MANY and (some == 1).mean() >= _OFTEN_ONE * (1 - zeros))
+    if zeros >= _NEARLY_ALL or (counted and most > _MOST_ANSWERS):
         return "counts", f"counts: whole numbers of 0 and above, {zeros:.0%} of them 0"
     # A question that all answer alike is none; of what is there or not, some is in no row.
     if most <= _MOST_ANSWERS and (some != some[0]).any(0).all():
@@ -133,6 +135,12 @@ def _are_pixels(values: np.ndarray, side: int) -> bool:
 
     between = max(alike(side // 2), alike(side + side // 2))
     return alike(1) > _ALIKE and alike(side) > between + _ALIKE
+
+
+def _have_one_floor(values: np.ndarray) -> bool:
+    """Whether most columns go down to one value, as pixels do that were shifted and stretched."""
+    least, most = values.min(), values.max()
+    return bool((values.min(0) <= least + _NEXT_TO_NOTHING * (most - least)).mean() > 0.5)
 
 
 def _have_units_of_their_own(values: np.ndarray) -> bool:
