@@ -25,7 +25,8 @@ def space_for(kind: str, n_features: int) -> Space:
 
     Embeddings and counts by the angle: clusters on the graph of features of photographs are more
     often their classes so than by distances, and in the first principal components as in all.
-    From the mean where it is far: see `coordinates.standardised_if_far`.
+    From the mean where it is far, by distances where columns lie about zero and these say more:
+    see `coordinates.compared`.
     Counts first weighed by `counts.rarity`, without which words that most texts have hide
     what the texts are about. Tiny images by their pixels, which are few and say more than the
     latent of an autoencoder.
