@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
+from sklearn.preprocessing import StandardScaler
 
 from deepmixture.data import as_images, check_finite, decide_kind, open_rows
 
@@ -45,9 +46,7 @@ MARKS = np.eye(4)[RANDOM.integers(4, size=(20, 20))].reshape(20, 80)
 FEATURES = RANDOM.normal(size=(20, 81))
 PIXELS = np.minimum(RANDOM.normal(size=(200, 9, 9)).cumsum(1).cumsum(2).round() ** 2, 255)
 
-STANDARDISED = (PIXELS.reshape(200, 81) - PIXELS.reshape(200, 81).mean(0)) * RANDOM.uniform(
-    1.0, 2.0, size=81
-)
+STANDARDISED = StandardScaler().fit_transform(PIXELS.reshape(200, 81))
 
 
 @pytest.mark.parametrize(

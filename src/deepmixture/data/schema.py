@@ -23,6 +23,7 @@ _NEARLY_ALL = 0.95  # answers in a column each leave four of five zero, or fewer
 _DIFFERENT_SPREADS = 10.0  # of columns, the ninth tenth over the first; of features at most 6
 _NEXT_TO_NOTHING = 0.05  # of correlations and, in deviations, of means
 _FALLEN = 1.2
+_ONE_VALUE = 1e-3  # of the range
 _CENTRED = 0.1  # standard deviations; principal components spread differently, about zero
 _SEEN_NUMBERS = 2_000_000
 _NUMBERED = re.compile(r"(\D*)\d+")
@@ -138,9 +139,12 @@ def _are_pixels(values: np.ndarray, side: int) -> bool:
 
 
 def _have_one_floor(values: np.ndarray) -> bool:
-    """Whether most columns go down to one value, as pixels do that were shifted and stretched."""
+    """Whether most columns go down to one value, as pixels do that were shifted and stretched.
+
+    Those that were standardised one by one do not: as pixels the rarest would outshine all others.
+    """
     least, most = values.min(), values.max()
-    return bool((values.min(0) <= least + _NEXT_TO_NOTHING * (most - least)).mean() > 0.5)
+    return bool((values.min(0) <= least + _ONE_VALUE * (most - least)).mean() > 0.5)
 
 
 def _have_units_of_their_own(values: np.ndarray) -> bool:
