@@ -13,6 +13,7 @@ NEARLY_ALL = 0.95
 FEWEST_SEVERAL = 0.01  # of what is there; where all is there once, nothing was counted
 TOLD_BY_ROWS = 1000
 LARGEST_LOGARITHM = 50.0
+PART = 2**22  # entries
 
 
 def rarity(counts: NDArray[Any]) -> NDArray[Any]:
@@ -54,18 +55,29 @@ def counts_behind(rows: NDArray[Any]) -> NDArray[Any] | None:
         several = counts[counts > 1.0 + WHOLE]
         whole = np.abs(several - several.round()) <= WHOLE
         if len(several) > FEWEST_SEVERAL * (counts > 0).sum() and whole.mean() >= NEARLY_ALL:
-            return way(rows).round()
+            return _in_parts(way, rows)
     return None
+
+
+def _in_parts(way: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the whole numbers next to `way` of rows (N, F), without copies of all of them."""
+    counts = np.empty(rows.shape, np.float32)
+    step = max(1, PART // rows.shape[1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        counts[part] = way(rows[part].astype(np.float64)).round()
+    return counts
 
 
 def many_are_zero(rows: NDArray[Any]) -> bool:
     """Whether entries are zero or above, and many are zero."""
-    return bool(_present(-rows).sum() == 0 and _present(rows).mean() <= 1.0 - MANY_ZEROS)
+    none_below = rows.min() >= -ABOVE_ZERO * rows.max()
+    return bool(none_below and _present(rows).mean() <= 1.0 - MANY_ZEROS)
 
 
 def _present(rows: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which entries are above zero, by more than scaling forth and back leaves of one."""
-    above: NDArray[np.bool_] = rows > ABOVE_ZERO * np.abs(rows).max()
+    above: NDArray[np.bool_] = rows > ABOVE_ZERO * max(rows.max(), -rows.min())
     return above
 
 
