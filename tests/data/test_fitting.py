@@ -78,6 +78,18 @@ def test_images_are_brought_to_the_unit_interval(X: np.ndarray, low: float, high
     assert_allclose(scaling.transform(X), (X.astype(float) - low) / (high - low), rtol=1e-6)
 
 
+def test_a_hot_pixel_does_not_darken_all_others() -> None:
+    X = RANDOM.uniform(0.0, 16.0, size=(500, 64))
+    whole = _fit(X, "image")
+    assert whole.scale[0] == X.max() - X.min()
+    X[3, 5] = 1e5
+    scaling = _fit(X, "image")
+    spread = X.std()
+    assert_allclose(scaling.offset + scaling.scale, X.mean() + 10.0 * spread)
+    assert_allclose(scaling.offset, X.min())
+    assert scaling.transform(X, clip=True).max() == 1.0
+
+
 def test_a_table_has_a_unit_interval_in_each_column() -> None:
     X = np.array([[0.0, 1000.0], [90.0, 3000.0], [45.0, 2000.0]])
     assert_allclose(_fit(X, "table", "unit").transform(X), np.array([[0, 0], [1, 1], [0.5, 0.5]]))

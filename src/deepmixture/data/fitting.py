@@ -13,6 +13,7 @@ _AUTO: dict[Kind, Method] = {
     "embedding": "global",
     "counts": "log",
 }
+FARTHEST = 10.0  # deviations
 
 
 def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
@@ -26,7 +27,8 @@ def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
         What the rows are. A table must have no constant column, the others one that varies.
     method : {"auto", "none", "unit", "standard", "global", "log"}
         "unit" brings values to between 0 and 1: bytes by 255, others by one smallest and
-        largest value (for a table, by those of each column), and values which lie there stay.
+        largest value, at most ten deviations from the mean (for a table, by those of each
+        column), and values which lie there stay.
         "standard" brings each column to mean 0 and standard deviation 1. "global" centres
         the columns and divides all by one standard deviation, so that their proportions stay.
         "log" does that to log(1 + x). "auto" takes the four in the order of the kinds above, and
@@ -67,4 +69,9 @@ def _fit(
         return moments.minimum, moments.maximum - moments.minimum
     if rows.values.dtype == np.uint8:
         low, high = 0, 255
+    else:
+        # One hot pixel would leave all others next to one another.
+        mean = np.nanmean(moments.mean)
+        spread = np.sqrt(np.nanmean(moments.scale**2 + (moments.mean - mean) ** 2))
+        low, high = max(low, mean - FARTHEST * spread), min(high, mean + FARTHEST * spread)
     return np.full(width, low), np.full(width, high - low)
