@@ -149,7 +149,10 @@ def large_parquet(
             raise ValueError(f"{path} holds no column {key!r}: it holds {named}")
     columns = [key] if key else _columns(files[0])
     n_rows = sum(file.metadata.num_rows for file in files)
-    first = next(files[0].iter_batches(batch_size=1, columns=columns), None)
+    try:
+        first = next(files[0].iter_batches(batch_size=1, columns=columns), None)
+    except (pa.ArrowException, OSError):
+        return None
     if first is None:
         return None
     one, names = tables.from_frame(_table(first))
