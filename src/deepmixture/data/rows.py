@@ -88,14 +88,14 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
     Parameters
     ----------
     data : array-like, sparse matrix, data frame, tensor, Dataset, path or Rows
-        In memory: a numpy array or memory map of shape (N, F), (N, H, W) or (N, H, W, C); a
-        scipy sparse matrix; a pandas, polars or pyarrow table, of numbers or of one column of
-        vectors, or that column; a torch tensor or map-style Dataset whose items are x or
-        (x, ...), where images may have their channels first; a list of lists. An array in chunks, as of zarr or h5py; an iterator of batches (n, F),
-        (n, H, W) or (n, H, W, C), or a torch DataLoader. On disk: .npy, .npz, .zarr, .csv,
-        .parquet, a folder of .csv or of .parquet files, or a folder of images. What is large is
-        read in blocks, into a scratch file. A .npz file may hold a sparse matrix, as
-        `scipy.sparse.save_npz` writes them.
+        In memory: a numpy array or memory map of shape (N, F), (N, H, W) or (N, H, W, C); a scipy
+        sparse matrix; a pandas, polars or pyarrow table, of numbers or of one column of vectors,
+        or that column; a torch tensor or map-style Dataset whose items are x or (x, ...), where
+        images may have their channels first; a list of lists. An array in chunks, as of zarr or
+        h5py; an iterator of batches (n, F), (n, H, W) or (n, H, W, C), or a torch DataLoader. On
+        disk: .npy, .npz (of a sparse matrix, too, as `scipy.sparse.save_npz` writes it), .zarr,
+        .csv, .parquet, a folder of .csv or of .parquet files, or a folder of images. What is large
+        is read in blocks, into a scratch file.
     key : str, optional
         The array to take from a .npz file; "x_train+x_test" joins two. By default its only
         array, or the one called "x", "X" or "data". Of Parquet files a column, whose entries
