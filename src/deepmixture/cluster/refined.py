@@ -188,7 +188,7 @@ class Refined(Pretrained):
         if space == "directions":
             values = values * self.scaling_.scale + self.scaling_.offset
             return self._clearest(coordinates.compared(values, self.kind_ == "counts"))
-        elif self.kind_ == "table" and takes_few_values(values):
+        if self.kind_ == "table" and takes_few_values(values):
             return values.astype(np.float64), what
         seed = seeds.derive_seed(self.seed_, "space")
         return coordinates.principal(values, N_DIRECTIONS, seed), what
@@ -204,10 +204,13 @@ class Refined(Pretrained):
         spaces = [coordinates.principal(values, N_DIRECTIONS, seed) for values, _ in compared]
         if len(spaces) == 1 or self.n_clusters == "auto":
             return spaces[0], compared[0][1]
+        began = time.perf_counter()
+        self._callback.begin("start", 1, 1)
         gains = self._remember(
             "coordinates",
             lambda: [starts.gain_by_graph(space, self.n_clusters_, seed) for space in spaces],
         )
+        self.timings_["start"] = time.perf_counter() - began
         best = int(np.argmax([gains[0] + CLEARER, *gains[1:]]))
         return spaces[best], compared[best][1]
 
