@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 
-from deepmixture.data import Kind, Scaling, fit_scaling, open_rows
+from deepmixture.data import Kind, Scaling, fit_scaling, open_rows, schema
 
 RANDOM = np.random.default_rng(0)
 # More numbers than one slice of rows holds, so that slices must be joined.
@@ -48,6 +48,13 @@ SCORES = PCA().fit_transform(STRETCHED)
 )
 def test_principal_components_keep_their_proportions(values: Any, method: str) -> None:
     assert _fit(values, "table").method == method
+
+
+def test_principal_components_are_told_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = PCA().fit_transform(RANDOM.normal(size=(20_000, 3)) @ STRETCHED[:3, :3])
+    monkeypatch.setattr(schema, "_SEEN_NUMBERS", scores.size // 2)
+    order = np.argsort(scores[:, 0])
+    assert _fit(scores[order], "table").method == "global"
 
 
 @pytest.mark.parametrize(("kind", "method"), [("embedding", "global"), ("counts", "log")])

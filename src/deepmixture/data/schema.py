@@ -1,11 +1,12 @@
 """What the rows are, and whether they are fit to learn from."""
 
+import math
 import re
-from math import isqrt
 from typing import Literal
 
 import numpy as np
 
+from deepmixture.data import scratch
 from deepmixture.data.messages import listed
 from deepmixture.data.rows import Rows, row_slices
 
@@ -59,7 +60,9 @@ def are_principal_components(values: np.ndarray) -> bool:
     """
     if values.shape[1] < 2 or values.dtype.kind != "f":
         return False
-    some = _first(values).astype(np.float64)
+    # Rows drawn evenly: in order of their groups, the first ones are not about zero.
+    some = values[:: math.ceil(values.size / _SEEN_NUMBERS)].astype(np.float64)
+    scratch.forget(values)
     spread = some.std(0)
     if len(some) < _FEWEST_ROWS or not np.isfinite(spread).all() or (spread == 0).any():
         return False
@@ -171,7 +174,7 @@ def _are_counts(values: np.ndarray) -> bool:
 
 def square_side(n_pixels: int) -> int | None:
     """Return the side of the square that so many pixels make; None if they make none."""
-    side = isqrt(n_pixels)
+    side = math.isqrt(n_pixels)
     return side if side**2 == n_pixels else None
 
 
