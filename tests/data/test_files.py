@@ -118,7 +118,7 @@ def test_npz_of_a_sparse_matrix(form: str, tmp_path: Path) -> None:
     rows = open_rows(tmp_path / "counts.npz")
     np.testing.assert_array_equal(rows.values, dense)
     assert rows.was_sparse
-    assert rows.source == "counts.npz, sparse, made dense"
+    assert rows.source == "counts.npz"
 
 
 def test_damaged_sparse_matrices_are_named(tmp_path: Path) -> None:

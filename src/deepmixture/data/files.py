@@ -124,9 +124,7 @@ def _read_sparse(path: Path) -> Content:
         matrix = sparse.load_npz(path)
     except (*_DAMAGE, NotImplementedError) as error:
         raise ValueError(f"{path} cannot be read as a sparse matrix: {_why(error)}") from error
-    return Content(
-        streams.from_sparse(matrix), f"{path.name}, sparse, made dense", was_sparse=True
-    )
+    return Content(streams.from_sparse(matrix), path.name, was_sparse=True)
 
 
 def _read_folder(folder: Path, key: str | None) -> Content:
