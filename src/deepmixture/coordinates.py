@@ -52,7 +52,7 @@ def compared(rows: NDArray[Any], are_counts: bool) -> list[tuple[NDArray[Any], s
 
 def lie_about_zero(rows: NDArray[Any]) -> bool:
     """Whether the mean of each column of rows (N, F) is next to nothing beside its deviation."""
-    some = rows[:: max(1, len(rows) // SEEN_ROWS)].astype(np.float64)
+    some = _some(rows)
     return bool((np.abs(some.mean(0)) <= ABOUT_ZERO * some.std(0) + LEAST_LENGTH).all())
 
 
@@ -64,13 +64,18 @@ def standardised_if_far(rows: NDArray[Any]) -> NDArray[Any]:
     are: there zero means that something is not there, and columns that hardly any row has would
     weigh as much as the others.
     """
-    some = rows[:: max(1, len(rows) // SEEN_ROWS)].astype(np.float64)
+    some = _some(rows)
     mean, spread = some.mean(0), some.std(0)
     if (mean**2).sum() <= FAR * (spread**2).sum() or many_are_zero(some):
         return rows
     spread[spread == 0] = 1.0
     standard: NDArray[Any] = (rows - mean) / spread
     return standard.astype(rows.dtype)
+
+
+def _some(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Return enough of rows (N, F), drawn evenly, for the moments of their columns."""
+    return rows[:: max(1, len(rows) // SEEN_ROWS)].astype(np.float64)
 
 
 def to_unit_length(rows: NDArray[Any]) -> None:

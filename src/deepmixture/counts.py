@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepmixture.data.rows import row_slices
+
 ABOVE_ZERO = 1e-6  # over the largest entry
 MANY_ZEROS = 0.2
 WHOLE = 0.1  # from the next whole number; of other numbers one in five is as near
@@ -13,7 +15,6 @@ NEARLY_ALL = 0.95
 FEWEST_SEVERAL = 0.01  # of what is there; where all is there once, nothing was counted
 TOLD_BY_ROWS = 1000
 LARGEST_LOGARITHM = 50.0
-PART = 2**22  # entries
 
 
 def rarity(counts: NDArray[Any]) -> NDArray[Any]:
@@ -62,9 +63,7 @@ def counts_behind(rows: NDArray[Any]) -> NDArray[Any] | None:
 def _in_parts(way: Callable[[NDArray[Any]], NDArray[Any]], rows: NDArray[Any]) -> NDArray[Any]:
     """Return the whole numbers next to `way` of rows (N, F), without copies of all of them."""
     counts = np.empty(rows.shape, np.float32)
-    step = max(1, PART // rows.shape[1])
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
+    for part in row_slices(rows):
         counts[part] = way(rows[part].astype(np.float64)).round()
     return counts
 
@@ -83,9 +82,13 @@ def _present(rows: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _multiples(rows: NDArray[Any]) -> NDArray[Any]:
     """Return rows (N, F) over the least entry above zero of each."""
-    present = _present(rows)
-    least = np.where(present, rows, np.inf).min(1, keepdims=True)
-    return np.where(present, rows / least, 0.0)
+    return np.where(_present(rows), rows / _least(rows)[:, None], 0.0)
+
+
+def _least(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the least entry above zero of each row; infinity where there is none."""
+    least: NDArray[Any] = np.where(_present(rows), rows, np.inf).min(1)
+    return least
 
 
 def _without_logarithm(multiples: NDArray[Any]) -> NDArray[Any]:
@@ -95,5 +98,5 @@ def _without_logarithm(multiples: NDArray[Any]) -> NDArray[Any]:
 
 def _are_of_one_unit(rows: NDArray[Any]) -> bool:
     """Whether the least entry above zero is the same of most rows."""
-    least = np.where(_present(rows), rows, np.inf).min(1)
+    least = _least(rows)
     return bool(np.isclose(least, np.median(least), rtol=1e-3).mean() > 0.5)
