@@ -410,3 +410,16 @@ def test_a_start_that_goes_on_does_not_halve_what_was_whole(find: Callable[..., 
     x = rng.normal(size=(1515, 4)) + 9.0 * classes[:, None]
     again = find(x, 2, seed=0, begin=np.eye(2)[classes])
     np.testing.assert_array_equal(again.responsibilities.argmax(1), classes)
+
+
+def test_a_cluster_is_not_given_up_for_a_half_of_another() -> None:
+    """However far the halves are from one another, as in features that tell them apart."""
+    rng = np.random.default_rng(0)
+    parts = np.repeat([0, 1, 2, 3], [300, 300, 300, 20])
+    rows = rng.normal(size=(920, 2)) + np.array([[0, 0], [30, 0], [0, 30], [4, 30]])[parts]
+    before = np.eye(3)[np.array([0, 0, 1, 2])[parts]]
+    halved = np.eye(3)[np.array([0, 2, 1, 1])[parts]]
+    assert trials.goes_astray(rows, halved, before, seed=0)
+    edges = before.copy()
+    edges[:5] = before[600]  # as rows at an edge change their cluster
+    assert not trials.goes_astray(rows, edges, before, seed=0)

@@ -25,7 +25,7 @@ from deepmixture.normals import Start, from_responsibilities, least_variance
 from deepmixture.trials import (
     Trial,
     best_by_neighbours,
-    cuts_more,
+    goes_astray,
     joined,
     likeliest,
     mean_log_density,
@@ -108,7 +108,7 @@ def gaussian_mixture(
     few = rng.choice(len(latent), min(len(latent), TRIAL_ROWS), replace=False)
     products = Products(latent[few])
     best = mixture_from(products, begin[few])
-    if cuts_more(latent[few], best.responsibilities(products), begin[few], seed):
+    if goes_astray(latent[few], best.responsibilities(products), begin[few], seed):
         return from_responsibilities(latent, begin)
     return _on_all_rows(latent, best)
 
@@ -144,7 +144,7 @@ def neighbour_graph(
     if begin is not None:
         products = Products(places)
         known = mixture_from(products, begin[few]).responsibilities(products)
-        if cuts_more(latent[few], known, begin[few], seed):
+        if goes_astray(latent[few], known, begin[few], seed):
             return from_responsibilities(latent, begin)
         return from_responsibilities(latent, for_all_rows(latent, few, known))
     near = neighbours(latent[few], N_NEAR, seed)

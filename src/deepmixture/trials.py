@@ -33,6 +33,7 @@ AS_LIKELY = 0.01
 nearer its classes than the likeliest alone, and than the most informative of all."""
 NOISE_OF_TOLD = 2.5  # over the root of the rows: of few rows, neighbours tell this much by chance
 LITTLE_GROWTH = 0.1  # or loss, of a cluster that only finds its edges
+LEAST_KEPT = 0.5  # of the rows of a cluster; of ten data sets the least is 0.66
 MOST_CLUSTERS = 60
 ROWS_A_CLUSTER = 15
 
@@ -119,18 +120,26 @@ def most_informative_of_likeliest(found: Sequence[Trial]) -> Trial:
     return max(likely, key=lambda trial: trial.told)
 
 
-def cuts_more(rows: Array, found: Array, begin: Array, seed: int) -> bool:
+def goes_astray(rows: Array, found: Array, begin: Array, seed: int) -> bool:
     """Whether responsibilities (n, K) cut through what is connected, and those before did not.
 
     A mixture that goes on from a small cluster beside a large one would rather halve the large.
+    So it has, too, where a cluster has lost most of its rows, whatever the neighbours say: in
+    features that have learned to tell the parts of a group, halves are no neighbours.
 
     Parameters
     ----------
     rows : array of shape (n, D)
     found, begin : array of shape (n, K)
+        Of what is found, and of the same clusters before.
     seed : int
     """
-    sizes = [np.bincount(r.argmax(1), minlength=r.shape[1]) for r in (found, begin)]
+    n_clusters = begin.shape[1]
+    labels, former = found.argmax(1), begin.argmax(1)
+    kept = np.bincount(former[labels == former], minlength=n_clusters)
+    sizes = [np.bincount(label, minlength=n_clusters) for label in (labels, former)]
+    if (kept < LEAST_KEPT * sizes[1]).any():
+        return True
     if (np.abs(sizes[0] - sizes[1]) <= LITTLE_GROWTH * sizes[1]).all():
         return False
     near = neighbours(rows, N_NEAR, seed)
