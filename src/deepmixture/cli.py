@@ -38,7 +38,7 @@ DataArgument = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A .npy, .npz, .zarr, .csv or .parquet file, a folder of .parquet files or of "
+        help="A .npy, .npz, .zarr, .h5ad, .csv or .parquet file, a folder of .parquet files or of "
         f"images, or {DIGITS}.",
     ),
 ]
@@ -46,7 +46,8 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of 
 KeyOption = Annotated[
     str | None,
     typer.Option(
-        help="Array of an .npz file; x_train+x_test joins two. Of .parquet a column of vectors."
+        help="Array of an .npz file; x_train+x_test joins two. Of .parquet a column of vectors; "
+        "of .h5ad a matrix, such as layers/counts or obsm/X_pca."
     ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output.")]

@@ -279,7 +279,8 @@ class LatentMixtureEstimator(StagedFit, WithNetworks):
 
     def _open(self, X: object, reset: bool) -> data.Rows:
         rows = data.open_rows(X)
-        if isinstance(X, data.Rows):
+        of_cells = rows.names is not None and not rows.is_frame  # scikit-learn knows no AnnData
+        if isinstance(X, data.Rows) or of_cells:
             checks.check_same_columns(self, rows, reset)
         else:
             given = X if rows.is_frame else rows.values

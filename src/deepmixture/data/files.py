@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from scipy import sparse
 
-from deepmixture.data import images, streams, tables
+from deepmixture.data import cells, images, streams, tables
 
 EXPECTED = (
-    "expected .npy, .npz, .zarr, .csv, .parquet, a folder of .csv or .parquet, or one of images"
+    "expected .npy, .npz, .zarr, .h5ad, .csv, .parquet, a folder of .csv or .parquet, or one of "
+    "images"
 )
 
 _USUAL_KEYS = ("x", "X", "data")
@@ -32,14 +33,16 @@ class Content:
     names: tuple[str, ...] | None = None
     row_names: tuple[str, ...] | None = None
     was_sparse: bool = False
+    is_frame: bool = False
 
 
 def takes_key(data: object) -> bool:
-    """Tell the path of something in which a key names what to read from anything else."""
+    """Tell something in which a key names what to read from anything else."""
     if not isinstance(data, str | os.PathLike):
-        return False
+        return cells.is_anndata(data)
     path = Path(data).expanduser()
-    return path.suffix.lower() in (".npz", ".parquet") or (path.is_dir() and _is_parquet(path))
+    keyed = path.suffix.lower() in (".npz", ".parquet", cells.SUFFIX)
+    return keyed or (path.is_dir() and _is_parquet(path))
 
 
 def _is_parquet(folder: Path) -> bool:
@@ -64,6 +67,10 @@ def read(location: str | os.PathLike[str], key: str | None = None) -> Content:
         # Opened here, for numpy leaves a damaged file open.
         with path.open("rb") as stream, _load(path, stream) as archive:
             return _read_npz(path, archive, key)
+    if suffix == cells.SUFFIX:
+        source = f"{key} of {path.name}" if key else path.name
+        found = cells.read_h5ad(path, key)
+        return Content(found.values, source, found.genes, found.names, found.was_sparse)
     if suffix in tables.SUFFIXES:
         return _read_tables([path], path.name, key)
     raise ValueError(f"{path} is of no known kind: {EXPECTED}")
@@ -155,6 +162,7 @@ def _read_tables(paths: Sequence[Path], source: str, key: str | None) -> Content
     if all(path.suffix.lower() == ".parquet" for path in paths):
         large = streams.large_parquet(paths, key)
         if large is not None:
-            return Content(large[0], source, large[1])
+            return Content(large[0], source, large[1], is_frame=large[1] is not None)
     values, names, remark = tables.read_tables(paths, key)
-    return Content(values, f"{source}, {remark}" if remark else source, names)
+    source = f"{source}, {remark}" if remark else source
+    return Content(values, source, names, is_frame=names is not None)

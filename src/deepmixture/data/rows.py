@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from scipy import sparse
 
-from deepmixture.data import arrays, files, scratch, streams, tables, tensors
+from deepmixture.data import arrays, cells, files, scratch, streams, tables, tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Rows:
     image_shape : tuple of int or None
         (H, W) or (H, W, C) where rows are images; `values` holds them flattened in C order.
     row_names : tuple of str or None
-        File names where the source is a folder of images.
+        File names where the source is a folder of images, those of cells of an AnnData.
     source : str
         A few words for messages, such as "x_train of mnist.npz".
     is_frame : bool
@@ -92,14 +92,14 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
         sparse matrix; a pandas, polars or pyarrow table, of numbers or of one column of vectors,
         or that column; a torch tensor or map-style Dataset whose items are x or (x, ...), where
         images may have their channels first; a list of lists. An array in chunks, as of zarr or
-        h5py; an iterator of batches (n, F), (n, H, W) or (n, H, W, C), or a torch DataLoader. On
-        disk: .npy, .npz (of a sparse matrix, too, as `scipy.sparse.save_npz` writes it), .zarr,
-        .csv, .parquet, a folder of .csv or of .parquet files, or a folder of images. What is large
-        is read in blocks, into a scratch file.
+        h5py; an iterator of batches (n, F), (n, H, W) or (n, H, W, C), or a torch DataLoader; an
+        AnnData. On disk: .npy, .npz (of a sparse matrix, too, as `scipy.sparse.save_npz` writes
+        it), .zarr, .h5ad, .csv, .parquet, a folder of .csv or of .parquet files, or a folder of
+        images. What is large is read in blocks, into a scratch file.
     key : str, optional
         The array to take from a .npz file; "x_train+x_test" joins two. By default its only
         array, or the one called "x", "X" or "data". Of Parquet files a column, whose entries
-        may be vectors.
+        may be vectors. Of an AnnData "layers/counts", "obsm/X_pca" or "raw/X"; X by default.
 
     Returns
     -------
@@ -114,8 +114,8 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
     """
     if key is not None and not files.takes_key(data):
         raise ValueError(
-            f"key={key!r} names an array in a .npz file or a column of vectors in a Parquet "
-            "file, and X is no such file"
+            f"key={key!r} names an array in a .npz file, a matrix of an AnnData or a column of "
+            "vectors in a Parquet file, and X is none of these"
         )
     if isinstance(data, Rows):
         return data
@@ -127,6 +127,16 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
             names=found.names,
             row_names=found.row_names,
             was_sparse=found.was_sparse,
+            is_frame=found.is_frame,
+        )
+    if cells.is_anndata(data):
+        held = cells.from_anndata(data, key)
+        return _rows(
+            held.values,
+            f"{key or 'X'} of an AnnData",
+            names=held.genes,
+            row_names=held.names,
+            was_sparse=held.was_sparse,
         )
     if sparse.issparse(data):
         dense = streams.from_sparse(data)
@@ -143,7 +153,8 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
         return _rows(streams.from_chunked(data), f"{tables.library(data)} array")
     if tables.is_frame(data):
         values, names = tables.from_frame(data)
-        return _rows(values, f"{tables.library(data)} frame", names=names)
+        source = f"{tables.library(data)} frame"
+        return _rows(values, source, names=names, is_frame=names is not None)
     return _rows(arrays.as_array(data), "memory map" if isinstance(data, np.memmap) else "array")
 
 
@@ -154,6 +165,7 @@ def _rows(
     names: tuple[str, ...] | None = None,
     row_names: tuple[str, ...] | None = None,
     was_sparse: bool = False,
+    is_frame: bool = False,
 ) -> Rows:
     values, image_shape = arrays.as_rows(values)
-    return Rows(values, names, image_shape, row_names, source, names is not None, was_sparse)
+    return Rows(values, names, image_shape, row_names, source, is_frame, was_sparse)

@@ -107,6 +107,9 @@ def _kind_of_values(values: np.ndarray) -> tuple[Kind, str] | None:
         return found
     if values.dtype.kind == "f" and _have_units_of_their_own(some):
         return "table", f"table: {width} columns of very different spreads, in units of their own"
+    if _are_amounts(some):
+        zeros = (some == 0).mean()
+        return "embedding", f"embedding: {width} columns, {zeros:.0%} of them 0 and none below"
     return None
 
 
@@ -159,6 +162,16 @@ def _have_units_of_their_own(values: np.ndarray) -> bool:
     least, most = np.quantile(spread, [0.1, 0.9])
     centred = np.median(np.abs(values.mean(0)) / spread) <= _CENTRED
     return bool(most > _DIFFERENT_SPREADS * least and not centred)
+
+
+def _are_amounts(values: np.ndarray) -> bool:
+    """Whether columns say how much is there, and often that nothing is: of a gene, of a word.
+
+    Marks, which are 0 or 1, say nothing of how much.
+    """
+    amounts = ((values != 0) & (values != 1)).any(0)
+    often_none = (values == 0).mean(0) >= _MANY
+    return bool(values.min() >= 0 and (amounts & often_none).mean() > 0.5)
 
 
 def _are_counts(values: np.ndarray) -> bool:
