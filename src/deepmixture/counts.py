@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepmixture.data.rows import row_slices
+from deepmixture.data.schema import MANY_ZEROS
 
 ABOVE_ZERO = 1e-6  # over the largest entry
-MANY_ZEROS = 0.2
 WHOLE = 0.1  # from the next whole number; of other numbers one in five is as near
 NEARLY_ALL = 0.95
 FEWEST_SEVERAL = 0.01  # of what is there; where all is there once, nothing was counted

@@ -18,7 +18,7 @@ _ALIKE = 0.2  # correlation; of pixels at least 0.25 and 0.38
 _FEWEST_ROWS = 10
 _MOST_ANSWERS = 12  # to a question; of the words of a text some come more often
 _MOST = 2 / 3
-_MANY = 0.2  # zeros; of cells counted deeply 0.29 and 0.43, of features in bytes 0.40
+MANY_ZEROS = 0.2  # of cells counted deeply 0.29 and 0.43, of features in bytes 0.40
 _OFTEN_ONE = 0.1  # of what is not zero; of cells counted deeply 0.33, of features in bytes 0.05
 _NEARLY_ALL = 0.95  # answers in a column each leave four of five zero, or fewer
 _DIFFERENT_SPREADS = 10.0  # of columns, the ninth tenth over the first; of features at most 6
@@ -118,7 +118,9 @@ def _kind_of_whole_numbers(some: np.ndarray) -> tuple[Kind, str] | None:
         return None
     most = some.max()
     zeros = (some == 0).mean()
-    counted = zeros >= _MOST or (zeros >= _MANY and (some == 1).mean() >= _OFTEN_ONE * (1 - zeros))
+    counted = zeros >= _MOST or (
+        zeros >= MANY_ZEROS and (some == 1).mean() >= _OFTEN_ONE * (1 - zeros)
+    )
     if zeros >= _NEARLY_ALL or (counted and most > _MOST_ANSWERS):
         return "counts", f"counts: whole numbers of 0 and above, {zeros:.0%} of them 0"
     # A question that all answer alike is none; of what is there or not, some is in no row.
@@ -170,7 +172,7 @@ def _are_amounts(values: np.ndarray) -> bool:
     Marks, which are 0 or 1, say nothing of how much.
     """
     amounts = ((values != 0) & (values != 1)).any(0)
-    often_none = (values == 0).mean(0) >= _MANY
+    often_none = (values == 0).mean(0) >= MANY_ZEROS
     return bool(values.min() >= 0 and (amounts & often_none).mean() > 0.5)
 
 
