@@ -1,8 +1,11 @@
 """The coordinates in which rows are near one another."""
 
 import numpy as np
+from scipy.stats import skew
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
 
-from deepmixture import coordinates, embedding
+from deepmixture import DeepMixture, coordinates, embedding
 from deepmixture.counts import rarity
 
 
@@ -73,3 +76,33 @@ def test_principal_components_keep_distances_and_few_columns_are_kept_as_they_ar
     between = np.linalg.norm(rows[:1] - rows, axis=1)
     np.testing.assert_allclose(np.linalg.norm(places[:1] - places, axis=1), between, rtol=1e-4)
     np.testing.assert_array_equal(coordinates.principal(rows, 60, seed=0), rows)
+
+
+def test_skewed_columns_are_straightened_beside_the_others_in_any_unit() -> None:
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(2000, 3))
+    rows = np.column_stack(
+        [normal[:, 0], np.exp(normal[:, 1]), -(rng.exponential(size=2000) ** 2)]
+    )
+    standard = (rows - rows.mean(0)) / rows.std(0)
+    [(plain, what), (straight, _)] = coordinates.of_a_table(standard, rows)
+    assert plain is standard
+    assert what == "the columns"
+    np.testing.assert_array_equal(straight[:, 0], standard[:, 0])
+    np.testing.assert_allclose(straight.std(0), 1.0)
+    assert np.corrcoef(straight[:, 1], normal[:, 1])[0, 1] > 0.9999
+    assert (np.abs(skew(rows))[1:] > 3.0).all()
+    assert np.abs(skew(straight)).max() < 1.0
+    [_, (again, _)] = coordinates.of_a_table(standard, rows * [1.0, 1e-6, 1e9])
+    np.testing.assert_allclose(again, straight, atol=1e-4)
+    marks = (rng.random((2000, 1)) < 0.02) + 0.0  # of two values no power makes others
+    for symmetric in (normal, marks):
+        assert len(coordinates.of_a_table(symmetric, symmetric)) == 1
+
+
+def test_groups_of_incomes_are_found_where_logarithms_tell_them_apart() -> None:
+    logarithms, groups = make_blobs(600, 4, centers=4, cluster_std=1.5, random_state=4)
+    settings = {"start": "gmm", "pretrain_epochs": 1, "epochs": 0, "n_rounds": 1}
+    found = DeepMixture(4, random_state=0, **settings).fit(np.exp(logarithms / 2))
+    assert any("skewed" in decision for decision in found.decisions_)
+    assert adjusted_rand_score(groups, found.labels_) > 0.9

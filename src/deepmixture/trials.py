@@ -147,6 +147,11 @@ def goes_astray(rows: Array, found: Array, begin: Array, seed: int) -> bool:
     return cut > before + CONNECTED
 
 
+def no_more_told(n_rows: int) -> float:
+    """Return by how many nats clusters of so many rows may tell more, and tell no more."""
+    return max(LITTLE_LESS_TOLD, NOISE_OF_TOLD / math.sqrt(n_rows))
+
+
 def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> int:
     """Return which of several responsibilities (n, K) fits rows (n, D) and their neighbours best.
 
@@ -174,7 +179,7 @@ def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> i
     told = np.array([information(s) for s in shared])
     untold = np.array([entropy(s) for s in shared]) - told
     best = told.argmax()
-    noise = max(LITTLE_LESS_TOLD, NOISE_OF_TOLD / math.sqrt(len(rows)))
+    noise = no_more_told(len(rows))
     kept = np.zeros(len(found), dtype=bool)
     for value in (told, np.array([gain(s) for s in shared])):
         most = value.argmax()

@@ -28,7 +28,7 @@ from deepmixture.halves import revived
 from deepmixture.latent_classes import takes_few_values
 from deepmixture.models import deepmixture, nvisa
 from deepmixture.starts import N_TRIALS
-from deepmixture.trials import MOST_CLUSTERS, ROWS_A_CLUSTER
+from deepmixture.trials import MOST_CLUSTERS, ROWS_A_CLUSTER, no_more_told
 
 MOST_TRIALS = 80
 N_DIRECTIONS = 50
@@ -184,21 +184,28 @@ class Refined(Pretrained):
         space = presets.space_for(self.kind_, self.n_features_in_)
         if space == "latent":
             return latent, "the latent of the autoencoder"
-        values, what = x.cpu().numpy(), "the pixels" if self.kind_ == "image" else "the columns"
+        values = x.cpu().numpy()
         if space == "directions":
-            values = values * self.scaling_.scale + self.scaling_.offset
-            return self._clearest(coordinates.compared(values, self.kind_ == "counts"))
+            of_rows = coordinates.compared(self._unscaled(values), self.kind_ == "counts")
+            return self._clearest(of_rows, CLEARER)
         if self.kind_ == "table" and takes_few_values(values):
-            return values.astype(np.float64), what
-        seed = seeds.derive_seed(self.seed_, "space")
-        return coordinates.principal(values, N_DIRECTIONS, seed), what
+            return values.astype(np.float64), "the columns"
+        if self.kind_ == "table" and self.scaling_.method == "standard":
+            of_columns = coordinates.of_a_table(values, self._unscaled(values))
+            return self._clearest(of_columns, no_more_told(len(values)))
+        what = "the pixels" if self.kind_ == "image" else "the columns"
+        return self._clearest([(values, what)], 0.0)
+
+    def _unscaled(self, values: NDArray[Any]) -> NDArray[Any]:
+        unscaled: NDArray[Any] = values * self.scaling_.scale + self.scaling_.offset
+        return unscaled
 
     def _clearest(
-        self, compared: Sequence[tuple[NDArray[Any], str]]
+        self, compared: Sequence[tuple[NDArray[Any], str]], clearer: float
     ) -> tuple[NDArray[np.float64], str]:
         """Return the coordinates in which clusters tell most of neighbours, and what these are.
 
-        The first of them, unless in others clusters tell more by over 0.02 nats.
+        The first of them, unless in others clusters tell more by over `clearer` nats.
         """
         seed = seeds.derive_seed(self.seed_, "space")
         spaces = [coordinates.principal(values, N_DIRECTIONS, seed) for values, _ in compared]
@@ -211,7 +218,7 @@ class Refined(Pretrained):
             lambda: [starts.gain_by_graph(space, self.n_clusters_, seed) for space in spaces],
         )
         self.timings_["start"] = time.perf_counter() - began
-        best = int(np.argmax([gains[0] + CLEARER, *gains[1:]]))
+        best = int(np.argmax([gains[0] + clearer, *gains[1:]]))
         return spaces[best], compared[best][1]
 
     def _learned_space(self, x: Tensor) -> NDArray[np.float64]:
