@@ -176,6 +176,16 @@ def test_pixels_are_known_by_those_below_them(scale: float) -> None:
     assert decide_kind(open_rows(shuffled + 0.01))[0] == "embedding"
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, bool])
+def test_marks_in_bytes_are_no_pixels(dtype: type) -> None:
+    marks = np.random.default_rng(0).random((300, 256)) < np.linspace(0.01, 0.1, 256)
+    assert decide_kind(open_rows(marks.astype(dtype)))[0] == "embedding"
+    rare = np.random.default_rng(0).random((300, 1024)) < 0.03
+    assert decide_kind(open_rows(rare.astype(dtype)))[0] == "counts"
+    black_and_white = load_digits().data > 7
+    assert decide_kind(open_rows(black_and_white.astype(dtype)))[0] == "image"
+
+
 def test_series_are_no_pixels() -> None:
     rng = np.random.default_rng(0)
     walks = np.cumsum(rng.normal(size=(100, 256)), axis=1)

@@ -54,7 +54,7 @@ STANDARDISED = StandardScaler().fit_transform(PIXELS.reshape(200, 81))
     [
         (frame_of(FEATURES, "feature_"), "embedding", "without names"),
         (frame_of(FEATURES, ""), "embedding", "without names"),
-        (frame_of(BYTES, "feature_"), "embedding", "without names"),
+        (frame_of(BYTES, "feature_"), "embedding", "0 and none below"),
         (frame_of(FEATURES, "age ", "height "), "table", "names of their own"),
         (frame_of(FEATURES[:9], "feature_"), "table", "names of their own"),
         (frame_of(FEATURES[:, :40], "feature_"), "table", "data frame of 40 columns"),

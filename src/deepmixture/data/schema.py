@@ -40,7 +40,11 @@ def decide_kind(rows: Rows) -> tuple[Kind, str]:
     plain = not (rows.is_frame or rows.was_sparse)
     side = square_side(width)
     if plain and rows.values.dtype == np.uint8 and width >= _N_MANY and side:
-        return "image", f"image: {width} bytes a row are {side} x {side} pixels"
+        some = _first(rows.values)
+        # Where they are 0 or 1, they may as well be marks of what a molecule has.
+        few_to_tell = len(some) < _FEWEST_ROWS
+        if some.max() > 1 or few_to_tell or _are_pixels(some, side, _ALIKE / 2):
+            return "image", f"image: {width} bytes a row are {side} x {side} pixels"
     if width < _N_MANY:
         framed = "a data frame of " if rows.is_frame else ""
         return "table", f"table: {framed}{width} columns, fewer than {_N_MANY}"
@@ -129,7 +133,7 @@ def _kind_of_whole_numbers(some: np.ndarray) -> tuple[Kind, str] | None:
     return None
 
 
-def _are_pixels(values: np.ndarray, side: int) -> bool:
+def _are_pixels(values: np.ndarray, side: int, least: float = _ALIKE) -> bool:
     """Whether rows are squares, laid out line by line: a pixel is like the one below it.
 
     Columns of a series are alike, too, but the less so the farther apart they are.
@@ -143,7 +147,7 @@ def _are_pixels(values: np.ndarray, side: int) -> bool:
         return float(products[both].mean()) if both.any() else 0.0
 
     between = max(alike(side // 2), alike(side + side // 2))
-    return alike(1) > _ALIKE and alike(side) > between + _ALIKE
+    return alike(1) > least and alike(side) > between + least
 
 
 def _have_one_floor(values: np.ndarray) -> bool:
