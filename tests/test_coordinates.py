@@ -95,6 +95,11 @@ def test_skewed_columns_are_straightened_beside_the_others_in_any_unit() -> None
     assert np.abs(skew(straight)).max() < 1.0
     [_, (again, _)] = coordinates.of_a_table(standard, rows * [1.0, 1e-6, 1e9])
     np.testing.assert_allclose(again, straight, atol=1e-4)
+    often_none = np.where(rng.random((2000, 1)) < 0.8, 0.0, rng.exponential(size=(2000, 1)))
+    around_zero = often_none + rng.uniform(1e-9, 1e-8, size=(2000, 1))  # as of float32
+    [_, (exact, _)] = coordinates.of_a_table(often_none, often_none)
+    [_, (rounded, _)] = coordinates.of_a_table(often_none, around_zero)
+    np.testing.assert_allclose(rounded, exact, atol=1e-5)
     marks = (rng.random((2000, 1)) < 0.02) + 0.0  # of two values no power makes others
     for symmetric in (normal, marks):
         assert len(coordinates.of_a_table(symmetric, symmetric)) == 1

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepmixture.counts import counts_behind, many_are_zero, rarity
+from deepmixture.counts import ABOVE_ZERO, counts_behind, many_are_zero, rarity
 
 FAR = 2.0  # the square of the mean over the sum of the variances; of features of photographs 0.7
 ABOUT_ZERO = 0.2  # deviations; of features of photographs half have over 0.6
@@ -77,23 +77,24 @@ def of_a_table(standard: NDArray[Any], rows: NDArray[Any]) -> list[tuple[NDArray
         return plain
     straight = standard.copy()
     for column in skewed:
-        straight[:, column] = _straightened(rows[:, column].astype(np.float64))
+        found = _straightened(rows[:, [column]].astype(np.float64))
+        if np.isfinite(found).all():  # a power of what is very far off may be beyond all numbers
+            straight[:, [column]] = found
     return [*plain, (straight, "the columns, of which the skewed ones were brought near normal")]
 
 
 def _straightened(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a column (N,) brought near a standard normal one by a power."""
+    """Return a column (N, 1) brought near a standard normal one by a power."""
     from sklearn.preprocessing import PowerTransformer
 
-    way = "box-cox"
+    # What was scaled and back is next to zero where it was zero.
+    values[np.abs(values) <= ABOVE_ZERO * np.abs(values).max()] = 0.0
+    power = PowerTransformer("box-cox")
     if values.min() <= 0.0 or np.log(values).std() < MUCH_OF_A_LOGARITHM:
         # Of a column in which next to nothing but an offset is seen, no power of it makes more.
-        way = "yeo-johnson"
+        power = PowerTransformer("yeo-johnson")
         values = (values - np.median(values)) / values.std()
-    power = PowerTransformer(way)
-    straight: NDArray[np.float64] = power.fit(_some(values[:, None])).transform(values[:, None])[
-        :, 0
-    ]
+    straight: NDArray[np.float64] = power.fit(_some(values)).transform(values)
     return straight
 
 
