@@ -140,7 +140,7 @@ DECIDED_ON = {
     *("iris", "wine", "breast-cancer", "stretched normals", "overlapping normals"),
     *("redundant columns", *KEEL[:14], *SERIES, "newthyroid"),
     *("mammographic", "dermatology", "zoo", "led7digit", "optdigits", *ANSWERS[:4]),
-    *("banana", "ecoli", "glass", "page-blocks", "pima", "yeast"),
+    *("banana", "ecoli", "glass", "page-blocks", "pima", "yeast", "haberman", "saheart", "bupa"),
     *(*OF_R, *SKTIME_SERIES, "Trace", "blood cells", "5,000 images", "9,298 small images"),
     *("worm-neuron", "documentation words", "20 newsgroups words", "Reuters words"),
     *("documentation", "20 newsgroups", "20 newsgroups sentences", "Reuters", "Reuters sentences"),
