@@ -93,7 +93,9 @@ def _straightened(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if values.min() <= 0.0 or np.log(values).std() < MUCH_OF_A_LOGARITHM:
         # Of a column in which next to nothing but an offset is seen, no power of it makes more.
         power = PowerTransformer("yeo-johnson")
-        values = (values - np.median(values)) / values.std()
+        values -= np.median(values)
+        # This power depends on the unit, and few large values are no measure of the others.
+        values /= np.median(np.abs(values[values != 0.0]))
     straight: NDArray[np.float64] = power.fit(_some(values)).transform(values)
     return straight
 
