@@ -10,7 +10,7 @@ from deepmixture.counts import ABOVE_ZERO, counts_behind, many_are_zero, rarity
 FAR = 2.0  # the square of the mean over the sum of the variances; of features of photographs 0.7
 ABOUT_ZERO = 0.2  # deviations; of features of photographs half have over 0.6
 SKEWED = 2.0  # third moment over the cubed deviation; of waiting times, exponential ones, 2
-MUCH_OF_A_LOGARITHM = 0.3
+MUCH_OF_A_LOGARITHM = 0.3  # deviation; of a column of an offset and little else it is less
 SEEN_ROWS = 20_000
 LEAST_LENGTH = 1e-12
 

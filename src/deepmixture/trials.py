@@ -147,8 +147,8 @@ def goes_astray(rows: Array, found: Array, begin: Array, seed: int) -> bool:
     return cut > before + CONNECTED
 
 
-def no_more_told(n_rows: int) -> float:
-    """Return by how many nats clusters of so many rows may tell more, and tell no more."""
+def told_by_chance(n_rows: int) -> float:
+    """Return how many nats more clusters of so many rows may tell of neighbours by chance."""
     return max(LITTLE_LESS_TOLD, NOISE_OF_TOLD / math.sqrt(n_rows))
 
 
@@ -179,7 +179,7 @@ def likeliest(rows: Array, found: Sequence[Array], near: NDArray[np.int64]) -> i
     told = np.array([information(s) for s in shared])
     untold = np.array([entropy(s) for s in shared]) - told
     best = told.argmax()
-    noise = no_more_told(len(rows))
+    noise = told_by_chance(len(rows))
     kept = np.zeros(len(found), dtype=bool)
     for value in (told, np.array([gain(s) for s in shared])):
         most = value.argmax()

@@ -28,7 +28,7 @@ from deepmixture.halves import revived
 from deepmixture.latent_classes import takes_few_values
 from deepmixture.models import deepmixture, nvisa
 from deepmixture.starts import N_TRIALS
-from deepmixture.trials import MOST_CLUSTERS, ROWS_A_CLUSTER, no_more_told
+from deepmixture.trials import MOST_CLUSTERS, ROWS_A_CLUSTER, told_by_chance
 
 MOST_TRIALS = 80
 N_DIRECTIONS = 50
@@ -192,7 +192,7 @@ class Refined(Pretrained):
             return values.astype(np.float64), "the columns"
         if self.kind_ == "table" and self.scaling_.method == "standard":
             of_columns = coordinates.of_a_table(values, self._unscaled(values))
-            return self._clearest(of_columns, no_more_told(len(values)))
+            return self._clearest(of_columns, told_by_chance(len(values)))
         what = "the pixels" if self.kind_ == "image" else "the columns"
         return self._clearest([(values, what)], 0.0)
 
