@@ -137,10 +137,10 @@ def goes_astray(rows: Array, found: Array, begin: Array, seed: int) -> bool:
     n_clusters = begin.shape[1]
     labels, former = found.argmax(1), begin.argmax(1)
     kept = np.bincount(former[labels == former], minlength=n_clusters)
-    sizes = [np.bincount(label, minlength=n_clusters) for label in (labels, former)]
-    if (kept < LEAST_KEPT * sizes[1]).any():
+    now, then = (np.bincount(label, minlength=n_clusters) for label in (labels, former))
+    if (kept < LEAST_KEPT * then).any():
         return True
-    if (np.abs(sizes[0] - sizes[1]) <= LITTLE_GROWTH * sizes[1]).all():
+    if (np.abs(now - then) <= LITTLE_GROWTH * then).all():
         return False
     near = neighbours(rows, N_NEAR, seed)
     cut, before = (strongest_connection(shared_neighbours(r, near)) for r in (found, begin))

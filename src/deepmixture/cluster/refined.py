@@ -188,13 +188,13 @@ class Refined(Pretrained):
         if space == "directions":
             of_rows = coordinates.compared(self._unscaled(values), self.kind_ == "counts")
             return self._clearest(of_rows, CLEARER)
+        what = "the pixels" if self.kind_ == "image" else "the columns"
         if self.kind_ == "table" and takes_few_values(values):
-            return values.astype(np.float64), "the columns"
+            return values.astype(np.float64), what
+        of_columns = [(values, what)]
         if self.kind_ == "table" and self.scaling_.method == "standard":
             of_columns = coordinates.of_a_table(values, self._unscaled(values))
-            return self._clearest(of_columns, told_by_chance(len(values)))
-        what = "the pixels" if self.kind_ == "image" else "the columns"
-        return self._clearest([(values, what)], 0.0)
+        return self._clearest(of_columns, told_by_chance(len(values)))
 
     def _unscaled(self, values: NDArray[Any]) -> NDArray[Any]:
         unscaled: NDArray[Any] = values * self.scaling_.scale + self.scaling_.offset
@@ -208,8 +208,10 @@ class Refined(Pretrained):
         The first of them, unless in others clusters tell more by over `clearer` nats.
         """
         seed = seeds.derive_seed(self.seed_, "space")
+        if self.n_clusters == "auto":  # whose clusters could tell most is not known yet
+            compared = compared[:1]
         spaces = [coordinates.principal(values, N_DIRECTIONS, seed) for values, _ in compared]
-        if len(spaces) == 1 or self.n_clusters == "auto":
+        if len(spaces) == 1:
             return spaces[0], compared[0][1]
         began = time.perf_counter()
         self._callback.begin("start", 1, 1)

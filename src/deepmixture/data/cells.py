@@ -1,27 +1,19 @@
 """Cells by genes as AnnData, in memory or in an .h5ad file."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from deepmixture.data import streams, tables
+from deepmixture.data.content import Content
 from deepmixture.data.messages import listed
 
 SUFFIX = ".h5ad"
 _MANY_PARTS = ("layers", "obsm")
-
-
-class Cells(NamedTuple):
-    """One matrix of an AnnData, and what its columns and rows are called."""
-
-    values: np.ndarray
-    genes: tuple[str, ...] | None  # None of an embedding
-    names: tuple[str, ...]
-    was_sparse: bool
 
 
 def is_anndata(data: object) -> bool:
@@ -29,11 +21,7 @@ def is_anndata(data: object) -> bool:
     return all(hasattr(data, name) for name in ("X", "obs_names", "var_names", "obsm", "layers"))
 
 
-def from_anndata(
-    data: Any,  # noqa: ANN401
-    key: str | None = None,
-    source: str = "the AnnData",
-) -> Cells:
+def from_anndata(data: Any, key: str | None = None) -> Content:  # noqa: ANN401
     """Return X of an AnnData, or what `key` names: "raw/X", "layers/counts", "obsm/X_pca".
 
     Raises
@@ -41,18 +29,10 @@ def from_anndata(
     ValueError
         If it is not there.
     """
-    raw = data.raw
-    held = {
-        **({} if data.X is None else {"X": data.X}),
-        **({} if raw is None else {"raw/X": raw.X}),
-        **{f"{part}/{name}": one for part in _MANY_PARTS for name, one in _items(data, part)},
-    }
-    key = _named(key, list(held), source)
-    genes = raw.var_names if key == "raw/X" else data.var_names
-    return _cells(held[key], key, genes, data.obs_names)
+    return _content(data, key, f"{key or 'X'} of an AnnData", "the AnnData")
 
 
-def read_h5ad(path: Path, key: str | None = None) -> Cells:
+def read_h5ad(path: Path, key: str | None = None) -> Content:
     """Read X of an .h5ad file, or what `key` names.
 
     Raises
@@ -73,17 +53,34 @@ def read_h5ad(path: Path, key: str | None = None) -> Cells:
         except Exception as error:
             raise ValueError(f"{path} cannot be read as h5ad: {error}") from error
     try:
-        return from_anndata(data, key, str(path))
+        return _content(data, key, f"{key} of {path.name}" if key else path.name, str(path))
     finally:
         data.file.close()
 
 
-def _items(data: Any, part: str) -> Sequence[tuple[str, Any]]:  # noqa: ANN401
-    entries: Mapping[str, Any] = getattr(data, part)
-    return [(name, entries[name]) for name in entries]
+def _content(data: Any, key: str | None, source: str, holder: str) -> Content:  # noqa: ANN401
+    x, raw = data.X, data.raw
+    held = [name for name, one in (("X", x), ("raw/X", raw)) if one is not None]
+    held += [f"{part}/{name}" for part in _MANY_PARTS for name in getattr(data, part)]
+    part, _, name = _named(key, held, holder).partition("/")
+    # What is not asked for is not touched: of a view it would be copied.
+    matrix = x if part == "X" else raw.X if part == "raw" else getattr(data, part)[name]
+    if hasattr(matrix, "to_memory"):  # on disk
+        matrix = matrix.to_memory()
+    genes: tuple[str, ...] | None = None  # of an embedding
+    if tables.is_frame(matrix):
+        matrix, genes = tables.from_frame(matrix)
+    elif part != "obsm":
+        genes = tuple(map(str, (raw if part == "raw" else data).var_names))
+    was_sparse = sparse.issparse(matrix)
+    if was_sparse:
+        values = streams.from_sparse(matrix)
+    else:
+        values = streams.from_chunked(matrix) if streams.is_chunked(matrix) else np.asarray(matrix)
+    return Content(values, source, genes, tuple(map(str, data.obs_names)), was_sparse)
 
 
-def _named(key: str | None, held: Sequence[str], source: str) -> str:
+def _named(key: str | None, held: Sequence[str], holder: str) -> str:
     """Return which of what is held is meant.
 
     Raises
@@ -92,22 +89,9 @@ def _named(key: str | None, held: Sequence[str], source: str) -> str:
         If that is not there.
     """
     if not held:
-        raise ValueError(f"{source} holds no matrix of cells: expected X, a layer or an embedding")
+        raise ValueError(f"{holder} holds no matrix of cells: expected X, a layer or an embedding")
     if key is None and "X" not in held:
-        raise ValueError(f"{source} has no X: choose with key, of {listed(held)}")
+        raise ValueError(f"{holder} has no X: choose with key, of {listed(held)}")
     if key is not None and key not in held:
-        raise ValueError(f"{source} holds no {key!r}: it holds {listed(held)}")
+        raise ValueError(f"{holder} holds no {key!r}: it holds {listed(held)}")
     return key or "X"
-
-
-def _cells(matrix: Any, key: str, genes: Any, names: Any) -> Cells:  # noqa: ANN401
-    rows = tuple(map(str, names))
-    if hasattr(matrix, "to_memory"):  # on disk
-        matrix = matrix.to_memory()
-    if tables.is_frame(matrix):
-        return Cells(*tables.from_frame(matrix), rows, False)
-    columns = None if key.startswith("obsm/") else tuple(map(str, genes))
-    if sparse.issparse(matrix):
-        return Cells(streams.from_sparse(matrix), columns, rows, True)
-    dense = streams.from_chunked(matrix) if streams.is_chunked(matrix) else np.asarray(matrix)
-    return Cells(dense, columns, rows, False)

@@ -4,7 +4,6 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from deepmixture.data import cells, images, streams, tables
+from deepmixture.data.content import Content
 
 EXPECTED = (
     "expected .npy, .npz, .zarr, .h5ad, .csv, .parquet, a folder of .csv or .parquet, or one of "
@@ -22,18 +22,6 @@ _USUAL_KEYS = ("x", "X", "data")
 _SPARSE = {"format", "shape", "data"}  # as scipy.sparse.save_npz names them
 
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
-
-
-@dataclass(frozen=True)
-class Content:
-    """What was read from disk, and words for where it was."""
-
-    values: np.ndarray
-    source: str
-    names: tuple[str, ...] | None = None
-    row_names: tuple[str, ...] | None = None
-    was_sparse: bool = False
-    is_frame: bool = False
 
 
 def takes_key(data: object) -> bool:
@@ -68,9 +56,7 @@ def read(location: str | os.PathLike[str], key: str | None = None) -> Content:
         with path.open("rb") as stream, _load(path, stream) as archive:
             return _read_npz(path, archive, key)
     if suffix == cells.SUFFIX:
-        source = f"{key} of {path.name}" if key else path.name
-        found = cells.read_h5ad(path, key)
-        return Content(found.values, source, found.genes, found.names, found.was_sparse)
+        return cells.read_h5ad(path, key)
     if suffix in tables.SUFFIXES:
         return _read_tables([path], path.name, key)
     raise ValueError(f"{path} is of no known kind: {EXPECTED}")

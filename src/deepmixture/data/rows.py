@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from deepmixture.data import arrays, cells, files, scratch, streams, tables, tensors
+from deepmixture.data.content import Content
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,53 +120,41 @@ def open_rows(data: object, *, key: str | None = None) -> Rows:
         )
     if isinstance(data, Rows):
         return data
+    content = _content(data, key)
+    values, image_shape = arrays.as_rows(content.values)
+    return Rows(
+        values,
+        content.names,
+        image_shape,
+        content.row_names,
+        content.source,
+        content.is_frame,
+        content.was_sparse,
+    )
+
+
+def _content(data: object, key: str | None) -> Content:
     if isinstance(data, str | os.PathLike):
-        found = files.read(data, key)
-        return _rows(
-            found.values,
-            found.source,
-            names=found.names,
-            row_names=found.row_names,
-            was_sparse=found.was_sparse,
-            is_frame=found.is_frame,
-        )
+        return files.read(data, key)
     if cells.is_anndata(data):
-        held = cells.from_anndata(data, key)
-        return _rows(
-            held.values,
-            f"{key or 'X'} of an AnnData",
-            names=held.genes,
-            row_names=held.names,
-            was_sparse=held.was_sparse,
-        )
+        return cells.from_anndata(data, key)
     if sparse.issparse(data):
         dense = streams.from_sparse(data)
-        return _rows(dense, "scipy sparse matrix, made dense", was_sparse=True)
+        return Content(dense, "scipy sparse matrix, made dense", was_sparse=True)
     if tensors.is_tensor(data):
         values, was_sparse = tensors.from_tensor(data)
         source = "sparse torch tensor, made dense" if was_sparse else "torch tensor"
-        return _rows(values, source, was_sparse=was_sparse)
+        return Content(values, source, was_sparse=was_sparse)
     if tensors.is_dataset(data):
-        return _rows(tensors.from_dataset(data), f"torch dataset {type(data).__name__}")
+        return Content(tensors.from_dataset(data), f"torch dataset {type(data).__name__}")
     if streams.is_batches(data):
-        return _rows(streams.from_batches(cast(Any, data)), f"batches of {type(data).__name__}")
+        batches = streams.from_batches(cast(Any, data))
+        return Content(batches, f"batches of {type(data).__name__}")
     if streams.is_chunked(data):
-        return _rows(streams.from_chunked(data), f"{tables.library(data)} array")
+        return Content(streams.from_chunked(data), f"{tables.library(data)} array")
     if tables.is_frame(data):
         values, names = tables.from_frame(data)
         source = f"{tables.library(data)} frame"
-        return _rows(values, source, names=names, is_frame=names is not None)
-    return _rows(arrays.as_array(data), "memory map" if isinstance(data, np.memmap) else "array")
-
-
-def _rows(
-    values: np.ndarray,
-    source: str,
-    *,
-    names: tuple[str, ...] | None = None,
-    row_names: tuple[str, ...] | None = None,
-    was_sparse: bool = False,
-    is_frame: bool = False,
-) -> Rows:
-    values, image_shape = arrays.as_rows(values)
-    return Rows(values, names, image_shape, row_names, source, is_frame, was_sparse)
+        return Content(values, source, names, is_frame=names is not None)
+    source = "memory map" if isinstance(data, np.memmap) else "array"
+    return Content(arrays.as_array(data), source)
