@@ -63,7 +63,7 @@ def _content(data: Any, key: str | None, source: str, holder: str) -> Content:  
     held = [name for name, one in (("X", x), ("raw/X", raw)) if one is not None]
     held += [f"{part}/{name}" for part in _MANY_PARTS for name in getattr(data, part)]
     part, _, name = _named(key, held, holder).partition("/")
-    # What is not asked for is not touched: of a view it would be copied.
+    # Of a view, what is not asked for would be copied, too.
     matrix = x if part == "X" else raw.X if part == "raw" else getattr(data, part)[name]
     if hasattr(matrix, "to_memory"):  # on disk
         matrix = matrix.to_memory()
