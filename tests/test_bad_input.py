@@ -57,12 +57,6 @@ ROWS: dict[str, tuple[object, type[Exception], str]] = {
         ValueError,
         r"column 1 \(1 NaN\)",
     ),
-    "constant column": (with_value(7.0, *((i, 1) for i in range(20))), ValueError, "column 1"),
-    "constant column of a frame": (
-        pd.DataFrame({"a": GOOD[:, 0], "b": 1.0}),
-        ValueError,
-        "constant columns.*'b'",
-    ),
     "all alike": (np.ones((20, 3)), ValueError, "same values in every row"),
     "strings": (np.array([["a", "b"]] * 5), ValueError, "numeric|convert|could not"),
     "strings in a frame": (

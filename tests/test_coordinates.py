@@ -1,6 +1,7 @@
 """The coordinates in which rows are near one another."""
 
 import numpy as np
+import pytest
 from scipy.stats import skew
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
@@ -103,6 +104,29 @@ def test_skewed_columns_are_straightened_beside_the_others_in_any_unit() -> None
     marks = (rng.random((2000, 1)) < 0.02) + 0.0  # of two values no power makes others
     for symmetric in (normal, marks):
         assert len(coordinates.of_a_table(symmetric, symmetric)) == 1
+
+
+def test_columns_that_vary_by_rounding_alone_do_not_vary() -> None:
+    rounded = 0.1 + np.finfo(np.float64).eps * np.arange(50)
+    rows = np.column_stack([np.arange(50.0), rounded, np.full(50, 7.0), np.arange(50) * 1e-3])
+    assert coordinates.varying(rows).tolist() == [True, False, False, True]
+
+
+@pytest.mark.filterwarnings("error")
+def test_constant_columns_of_a_table_change_nothing_of_its_start() -> None:
+    rows, groups = make_blobs(300, 3, centers=3, random_state=0)
+    rows[:, 0] = np.exp(rows[:, 0])  # skewed
+    more = np.insert(rows, [1, 3], [1 / 3, 7.0], axis=1)
+    settings = {"start": "gmm", "pretrain_epochs": 1, "epochs": 1, "n_rounds": 1}
+    plain, found = (DeepMixture(3, random_state=0, **settings).fit(X) for X in (rows, more))
+    said = "The same in every row, which tells no rows apart: column 1, column 4."
+    assert said in found.decisions_
+    assert not any(said[:22] in decision for decision in plain.decisions_)
+    [seen] = [decision for decision in plain.decisions_ if "Rows are neighbours" in decision]
+    assert seen in found.decisions_
+    for fitted in (plain, found):
+        assert adjusted_rand_score(groups, fitted.labels_) > 0.8
+    assert np.isfinite(found.score_samples(more)).all()
 
 
 def test_groups_of_incomes_are_found_where_logarithms_tell_them_apart() -> None:

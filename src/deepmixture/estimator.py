@@ -310,11 +310,16 @@ class LatentMixtureEstimator(StagedFit, WithNetworks):
             f"{len(rows):,} rows of {shape} {what} from {rows.source}.",
             f"Kind: {self.kind_} ({why}).",
             f"Scaling: {self.scaling_.describe()}.",
+            *self._of_constant_columns(rows),
             f"Likelihood: {self.likelihood_}. Network: {self.network_}.",
             f"Trained on {self.hardware_}.",
             *self._where(rows),
             *self._stepped_back(),
         ]
+
+    def _of_constant_columns(self, rows: data.Rows) -> list[str]:
+        constant = data.constant_columns(rows) if self.kind_ == "table" else ""
+        return [f"The same in every row, which tells no rows apart: {constant}."] * bool(constant)
 
     # ----------------------------------------------------------------------------- save, load
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 
-from deepmixture.data import Kind, Scaling, fit_scaling, open_rows, schema
+from deepmixture.data import Kind, Scaling, constant_columns, fit_scaling, open_rows, schema
 
 RANDOM = np.random.default_rng(0)
 # More numbers than one slice of rows holds, so that slices must be joined.
@@ -110,17 +110,18 @@ def test_missing_values_are_left_out_of_account() -> None:
     assert_allclose(scaling.offset[0], np.nanmean(X[:, 0]))
     assert_allclose(scaling.scale[0], np.nanstd(X[:, 0]))
     assert_array_equal(np.isnan(scaling.transform(X[:, [0, 1, 3]])), np.isnan(X[:, [0, 1, 3]]))
-    with pytest.raises(ValueError, match=r"constant columns.* column 2"):
-        _fit(X, "table")
+    assert np.isfinite(_fit(X, "table").scale).all()
 
 
-def test_constant_columns_of_a_table_are_named() -> None:
+def test_constant_columns_are_brought_to_zero_and_named() -> None:
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": [0.1, 0.1], "c": [3, 3]})
-    with pytest.raises(ValueError, match=r"constant columns, .*: 'b', 'c'\. Drop them, or"):
-        _fit(frame, "table")
-    for kind in ("image", "embedding", "counts"):
+    for kind in ("image", "table", "embedding", "counts"):
         assert np.isfinite(_fit(frame, kind).transform(frame.to_numpy())).all()
-    assert np.isfinite(_fit(frame, "embedding", "standard").transform(frame.to_numpy())).all()
+    for method in ("standard", "unit"):
+        scaled = _fit(frame, "table", method).transform(frame.to_numpy())
+        assert_array_equal(scaled[:, 1:], np.zeros((2, 2)))
+    assert constant_columns(open_rows(frame)) == "'b', 'c'"
+    assert constant_columns(open_rows(frame[["a"]])) == ""
 
 
 @pytest.mark.parametrize("kind", ["image", "table", "embedding", "counts"])

@@ -188,12 +188,15 @@ class Refined(Pretrained):
         if space == "directions":
             of_rows = coordinates.compared(self._unscaled(values), self.kind_ == "counts")
             return self._clearest(of_rows, CLEARER)
-        what = "the pixels" if self.kind_ == "image" else "the columns"
-        if self.kind_ == "table" and takes_few_values(values):
-            return values.astype(np.float64), what
-        of_columns = [(values, what)]
-        if self.kind_ == "table" and self.scaling_.method == "standard":
-            of_columns = coordinates.of_a_table(values, self._unscaled(values))
+        if self.kind_ != "table":
+            return self._clearest([(values, "the pixels")], CLEARER)
+        varies = coordinates.varying(values)
+        columns, what = values[:, varies], "the columns"
+        if takes_few_values(columns):
+            return columns.astype(np.float64), what
+        of_columns = [(columns, what)]
+        if self.scaling_.method == "standard":
+            of_columns = coordinates.of_a_table(columns, self._unscaled(values)[:, varies])
         return self._clearest(of_columns, told_by_chance(len(values)))
 
     def _unscaled(self, values: NDArray[Any]) -> NDArray[Any]:

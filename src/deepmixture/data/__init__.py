@@ -3,7 +3,14 @@
 from deepmixture.data.fitting import fit_scaling
 from deepmixture.data.rows import Rows, open_rows
 from deepmixture.data.scaling import Scaling
-from deepmixture.data.schema import Kind, as_images, check_finite, decide_kind, square_side
+from deepmixture.data.schema import (
+    Kind,
+    as_images,
+    check_finite,
+    constant_columns,
+    decide_kind,
+    square_side,
+)
 
 __all__ = [
     "Kind",
@@ -11,6 +18,7 @@ __all__ = [
     "Scaling",
     "as_images",
     "check_finite",
+    "constant_columns",
     "decide_kind",
     "fit_scaling",
     "open_rows",

@@ -24,7 +24,7 @@ def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
     rows : Rows
         At least two.
     kind : {"image", "table", "embedding", "counts"}
-        What the rows are. A table must have no constant column, the others one that varies.
+        What the rows are. One column at least must vary.
     method : {"auto", "none", "unit", "standard", "global", "log"}
         "unit" brings values to between 0 and 1: bytes by 255, others by one smallest and
         largest value, at most ten deviations from the mean (for a table, by those of each
@@ -40,7 +40,7 @@ def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
     if len(rows) < 2:
         raise ValueError("X has 1 sample (n_samples=1): scaling needs at least 2 rows")
     moments = column_moments(rows.values, log1p_counts if chosen == "log" else None)
-    check_varying(rows, kind, moments.constant)
+    check_varying(rows, moments.constant)
     with np.errstate(over="ignore", invalid="ignore"):
         offset, scale = _fit(chosen, rows, kind, moments)
     if not (np.isfinite(offset).all() and np.isfinite(scale).all()):
@@ -66,7 +66,7 @@ def _fit(
     if method == "none" or (low >= 0 and high <= 1):
         return np.zeros(width), np.ones(width)
     if kind == "table":
-        return moments.minimum, moments.maximum - moments.minimum
+        return moments.minimum, np.where(moments.constant, 1.0, moments.maximum - moments.minimum)
     if rows.values.dtype == np.uint8:
         low, high = 0, 255
     else:

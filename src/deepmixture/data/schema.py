@@ -8,6 +8,7 @@ import numpy as np
 
 from deepmixture.data import scratch
 from deepmixture.data.messages import listed
+from deepmixture.data.moments import column_moments
 from deepmixture.data.rows import Rows, row_slices
 
 Kind = Literal["image", "table", "embedding", "counts"]
@@ -245,16 +246,16 @@ def check_finite(rows: Rows) -> None:
     )
 
 
-def check_varying(rows: Rows, kind: Kind, constant: np.ndarray) -> None:
-    """Refuse rows that are all alike and, in a table, any column marked as constant."""
+def check_varying(rows: Rows, constant: np.ndarray) -> None:
+    """Refuse rows that are all alike: every column is marked as constant."""
     if constant.all():
         raise ValueError(f"X ({rows.source}) has the same values in every row: nothing to cluster")
-    if kind == "table" and constant.any():
-        named = listed([rows.column_name(column) for column in np.flatnonzero(constant).tolist()])
-        raise ValueError(
-            f"X ({rows.source}) has constant columns, which tell no rows apart: {named}. "
-            "Drop them, or pass kind='image' or kind='embedding', which allow them"
-        )
+
+
+def constant_columns(rows: Rows) -> str:
+    """Return the names of the columns of a table that tell no rows apart, listed, or ""."""
+    constant = np.flatnonzero(column_moments(rows.values).constant).tolist()
+    return listed([rows.column_name(column) for column in constant]) if constant else ""
 
 
 def _counted(n_nan: int, n_infinite: int) -> str:
