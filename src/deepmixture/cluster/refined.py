@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,10 +33,6 @@ from deepmixture.trials import MOST_CLUSTERS, ROWS_A_CLUSTER, told_by_chance
 MOST_TRIALS = 80
 N_DIRECTIONS = 50
 CLEARER = 0.02  # nats
-EMBEDDED_DIRECTIONS = 60_000
-"""The most rows of embeddings and counts that the start embeds, and the new one. The clusters of
-CIFAR-10, as 60,000 features, have 1.2 points more of NMI than where 20,000 are embedded (four
-seeds), for two minutes more. Of images, whose changes tell more, 20,000 are enough."""
 N_NEIGHBOURS = 10
 N_DRAWS = 4
 MORE_CLUSTERS = (3, 6)  # times as many as are asked for
@@ -272,9 +267,6 @@ class Refined(Pretrained):
         )
 
     def _find(self) -> Find:
-        space = presets.space_for(self.kind_, self.n_features_in_)
-        if space == "directions" and self.start in ("auto", "graph"):
-            return partial(starts.neighbour_graph, n_rows=EMBEDDED_DIRECTIONS)
         if self.start != "auto":
             return STARTS[self.start]
         if self.kind_ == "table":
