@@ -13,7 +13,6 @@ SKEWED = 2.0  # third moment over the cubed deviation; of waiting times, exponen
 MUCH_OF_A_LOGARITHM = 0.3  # deviation; of a column of an offset and little else it is less
 SEEN_ROWS = 20_000
 LEAST_LENGTH = 1e-12
-ROUNDING = 1e-6  # of the range of the widest column
 
 
 def principal(rows: NDArray[Any], n_components: int, seed: int) -> NDArray[np.float64]:
@@ -51,12 +50,6 @@ def compared(rows: NDArray[Any], are_counts: bool) -> list[tuple[NDArray[Any], s
         what = "the directions from the mean, which is far, in deviations of each column"
     to_unit_length(rows)
     return [*plain, (rows, what)]
-
-
-def varying(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which columns of rows (N, F) vary by more than rounding, (F,)."""
-    spread = np.ptp(rows, axis=0)
-    return np.asarray(spread > ROUNDING * spread.max(), dtype=np.bool_)
 
 
 def of_a_table(standard: NDArray[Any], rows: NDArray[Any]) -> list[tuple[NDArray[Any], str]]:

@@ -118,8 +118,11 @@ def test_constant_columns_are_brought_to_zero_and_named() -> None:
     for kind in ("image", "table", "embedding", "counts"):
         assert np.isfinite(_fit(frame, kind).transform(frame.to_numpy())).all()
     for method in ("standard", "unit"):
-        scaled = _fit(frame, "table", method).transform(frame.to_numpy())
+        scaling = _fit(frame, "table", method)
+        scaled = scaling.transform(frame.to_numpy() + np.array([0.0, 0.0, 5.0]))
         assert_array_equal(scaled[:, 1:], np.zeros((2, 2)))
+        assert_allclose(scaling.inverse_transform(scaled + 1e-3)[:, 1:], [[0.1, 3.0]] * 2)
+        assert_allclose(scaling.log_jacobian(frame.to_numpy()), -np.log(scaling.scale[0]))
     assert constant_columns(open_rows(frame)) == "'b', 'c'"
     assert constant_columns(open_rows(frame[["a"]])) == ""
 

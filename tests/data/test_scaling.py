@@ -65,7 +65,7 @@ def test_saved_and_restored(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"method": "other"}, "expected one of none, unit"),
-        ({"scale": [1.0, 0.0]}, "scale must be positive"),
+        ({"scale": [1.0, -1.0]}, "scale must not be negative"),
         ({"scale": [1.0]}, "of one shape"),
         ({"offset": [1.0, np.nan]}, "must be finite"),
     ],

@@ -190,7 +190,7 @@ class Refined(Pretrained):
             return self._clearest(of_rows, CLEARER)
         if self.kind_ != "table":
             return self._clearest([(values, "the pixels")], CLEARER)
-        varies = coordinates.varying(values)
+        varies = values.min(0) < values.max(0)
         columns, what = values[:, varies], "the columns"
         if takes_few_values(columns):
             return columns.astype(np.float64), what

@@ -59,14 +59,14 @@ def _fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     width = rows.n_features
     if method == "standard":
-        return moments.mean, np.where(moments.constant, 1.0, moments.scale)
+        return moments.mean, np.where(moments.constant, 0.0, moments.scale)
     if method in ("global", "log"):
         return moments.mean, np.full(width, np.sqrt(np.mean(moments.scale**2)))
     low, high = np.fmin.reduce(moments.minimum), np.fmax.reduce(moments.maximum)
     if method == "none" or (low >= 0 and high <= 1):
         return np.zeros(width), np.ones(width)
     if kind == "table":
-        return moments.minimum, np.where(moments.constant, 1.0, moments.maximum - moments.minimum)
+        return moments.minimum, np.where(moments.constant, 0.0, moments.maximum - moments.minimum)
     if rows.values.dtype == np.uint8:
         low, high = 0, 255
     else:

@@ -26,7 +26,8 @@ class Scaling:
     """Scaled = (f(x) - offset) / scale, where f is log(1 + x) for "log" and x otherwise.
 
     The arrays have shape (F,) and are float64: of large values close together, such as times
-    in seconds, float32 would keep no differences.
+    in seconds, float32 would keep no differences. A scale of zero is that of a column which did
+    not vary: whatever comes is zero when scaled, and the offset when brought back.
     """
 
     method: Method
@@ -42,8 +43,8 @@ class Scaling:
         fit = self.offset.ndim == 1 and self.offset.shape == self.scale.shape
         if not (fit and np.isfinite(self.offset).all() and np.isfinite(self.scale).all()):
             raise ValueError("offset and scale must be finite and of one shape (F,)")
-        if not (self.scale > 0).all():
-            raise ValueError("scale must be positive")
+        if (self.scale < 0).any():
+            raise ValueError("scale must not be negative")
 
     def transform(self, values: np.ndarray, clip: bool = False) -> np.ndarray:
         """Scale (N, F) values to float32; what leaves [0, 1] is then brought back if `clip`."""
@@ -61,12 +62,13 @@ class Scaling:
         return scratch.write(self._blocks(values, clip), values.shape[1], np.float32)
 
     def _blocks(self, values: np.ndarray, clip: bool) -> Iterator[np.ndarray]:
+        divisor = np.where(self.scale > 0, self.scale, np.inf)
         for part in row_slices(values):
             block = values[part].astype(np.float64)
             if self.method == "log":
                 log1p_counts(block)
             block -= self.offset
-            block /= self.scale
+            block /= divisor
             yield np.clip(block, 0.0, 1.0, out=block) if clip else block
 
     def inverse_transform(self, scaled: np.ndarray) -> np.ndarray:
@@ -81,7 +83,7 @@ class Scaling:
     def log_jacobian(self, values: np.ndarray) -> np.ndarray:
         """Return log |d scaled / d value| of (N, F) rows, to add to their log-densities."""
         self._check_width(values)
-        logs = np.full(len(values), -np.log(self.scale).sum())
+        logs = np.full(len(values), -np.log(self.scale[self.scale > 0]).sum())
         if self.method == "log":
             for part in row_slices(values):
                 logs[part] -= log1p_counts(values[part].astype(np.float64)).sum(axis=1)
