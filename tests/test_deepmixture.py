@@ -13,7 +13,8 @@ from tests.killing import Killed, Killer
 from torch import Tensor, nn
 
 import deepmixture
-from deepmixture import augment, gradients, selection
+from deepmixture import augment, embedding, gradients, selection, starts
+from deepmixture.cluster import refined
 from deepmixture.cluster.deepmixture import Run
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Bernoulli
@@ -432,6 +433,31 @@ def test_it_says_where_rows_are_neighbours(make: Make, kind: str, shift: float, 
     settings = {"kind": kind, "start": "kmeans", "n_rounds": 1, "pretrain_epochs": 1}
     estimator = make("deepmixture", **settings, refine_epochs=1, epochs=1).fit(rows)
     assert any(said.startswith(f"Rows are neighbours in {what}") for said in estimator.decisions_)
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "embedded"),
+    [("embedding", "auto", 150), ("counts", "graph", 150), ("table", "graph", 90)],
+)
+def test_of_embeddings_more_rows_are_embedded(
+    make: Make, monkeypatch: pytest.MonkeyPatch, kind: str, start: str, embedded: int
+) -> None:
+    groups = np.arange(200) % 4
+    rows = np.random.default_rng(0).poisson(1.0 + 30.0 * np.eye(4, 12)[groups]).astype(float)
+    umap, sizes = embedding.umap, []
+
+    def remembering(some: np.ndarray, *arguments: int, **options: float) -> np.ndarray:
+        sizes.append(len(some))
+        return umap(some, *arguments, **options)
+
+    monkeypatch.setattr(embedding, "umap", remembering)
+    monkeypatch.setattr(starts.neighbour_graph, "__defaults__", (20, None, 90))
+    monkeypatch.setattr(refined, "EMBEDDED_DIRECTIONS", 150)
+    monkeypatch.setattr(starts, "TRIAL_ROWS", 90)
+    settings = {"kind": kind, "start": start, "n_clusters": 4, "pretrain_epochs": 1, "epochs": 1}
+    estimator = make("deepmixture", **settings).fit(rows)
+    assert set(sizes) == {embedded}
+    assert adjusted_rand_score(groups, estimator.labels_) == 1.0
 
 
 def rings(by_angle: bool) -> np.ndarray:

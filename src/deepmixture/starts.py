@@ -114,15 +114,20 @@ def gaussian_mixture(
 
 
 def neighbour_graph(
-    latent: Array, n_clusters: int, seed: int, n_init: int = 20, begin: Array | None = None
+    latent: Array,
+    n_clusters: int,
+    seed: int,
+    n_init: int = 20,
+    begin: Array | None = None,
+    n_rows: int = TRIAL_ROWS,
 ) -> Start:
     """Start from the neighbour graph of the latent: a UMAP embedding, then a mixture on that.
 
-    The way of N2D (McConville et al. 2021, "(Not too) deep clustering"). At most 20,000 rows are
+    The way of N2D (McConville et al. 2021, "(Not too) deep clustering"). At most `n_rows` rows are
     embedded; each other row has the responsibilities of its nearest embedded neighbours. Fewer
-    rows are embedded up to ten times, for an embedding has its own accidents: every other time
-    with rows surely connected to two neighbours in place of one. The mixtures of all compete, by
-    `best_by_neighbours`. Fewer than 50 rows have no graph to speak of and start from
+    than 20,000 rows are embedded up to ten times, for an embedding has its own accidents: every
+    other time with rows surely connected to two neighbours in place of one. The mixtures of all
+    compete, by `best_by_neighbours`. Fewer than 50 rows have no graph to speak of and start from
     `gaussian_mixture`.
 
     Parameters
@@ -134,11 +139,13 @@ def neighbour_graph(
         Mixtures that are tried.
     begin : array of shape (N, K), optional
         Responsibilities to go on from, in place of trials.
+    n_rows : int, default=20000
+        The most rows that are embedded.
     """
     latent = np.asarray(latent, dtype=np.float64)
     rng = np.random.default_rng(seed)
     width = min(10, latent.shape[1])
-    few, places = manifold(latent, n_clusters, width, seed, rng)
+    few, places = manifold(latent, n_clusters, width, seed, rng, n_rows)
     if not len(few):
         return gaussian_mixture(latent, n_clusters, seed, n_init, begin)
     if begin is not None:

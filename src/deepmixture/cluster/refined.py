@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -33,6 +34,10 @@ from deepmixture.trials import MOST_CLUSTERS, ROWS_A_CLUSTER, told_by_chance
 MOST_TRIALS = 80
 N_DIRECTIONS = 50
 CLEARER = 0.02  # nats
+EMBEDDED_DIRECTIONS = 60_000
+"""The most rows of embeddings and counts that the start embeds, and the new one. Of CIFAR-10, as
+60,000 features, the first clusters have 1.8 points more of NMI than where 20,000 are embedded (two
+seeds), the last ones still one. Of images, whose changes tell more, 20,000 are enough."""
 N_NEIGHBOURS = 10
 N_DRAWS = 4
 MORE_CLUSTERS = (3, 6)  # times as many as are asked for
@@ -267,11 +272,14 @@ class Refined(Pretrained):
         )
 
     def _find(self) -> Find:
+        space = presets.space_for(self.kind_, self.n_features_in_)
+        if space == "directions" and self.start in ("auto", "graph"):
+            return partial(starts.neighbour_graph, n_rows=EMBEDDED_DIRECTIONS)
         if self.start != "auto":
             return STARTS[self.start]
         if self.kind_ == "table":
             return starts.graph_or_mixture
-        return starts.graph_or_likelier_mixture if self._in_latent() else starts.neighbour_graph
+        return starts.graph_or_likelier_mixture if space == "latent" else starts.neighbour_graph
 
     def _in_latent(self) -> bool:
         """Whether rows are neighbours in the latent of the autoencoder."""
