@@ -318,8 +318,11 @@ class LatentMixtureEstimator(StagedFit, WithNetworks):
         ]
 
     def _of_constant_columns(self, rows: data.Rows) -> list[str]:
-        constant = data.constant_columns(rows) if self.kind_ == "table" else ""
-        return [f"The same in every row, which tells no rows apart: {constant}."] * bool(constant)
+        constant = self.scaling_.constant
+        if self.kind_ != "table" or not constant.any():
+            return []
+        names = data.named_columns(rows, constant)
+        return [f"The same in every row, which tells no rows apart: {names}."]
 
     # ----------------------------------------------------------------------------- save, load
 

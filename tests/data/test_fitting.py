@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 
-from deepmixture.data import Kind, Scaling, constant_columns, fit_scaling, open_rows, schema
+from deepmixture.data import Kind, Scaling, fit_scaling, named_columns, open_rows, schema
 
 RANDOM = np.random.default_rng(0)
 # More numbers than one slice of rows holds, so that slices must be joined.
@@ -117,14 +117,15 @@ def test_constant_columns_are_brought_to_zero_and_named() -> None:
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": [0.1, 0.1], "c": [3, 3]})
     for kind in ("image", "table", "embedding", "counts"):
         assert np.isfinite(_fit(frame, kind).transform(frame.to_numpy())).all()
-    for method in ("standard", "unit"):
+    for method in ("standard", "unit", "global", "none", "log"):
         scaling = _fit(frame, "table", method)
         scaled = scaling.transform(frame.to_numpy() + np.array([0.0, 0.0, 5.0]))
         assert_array_equal(scaled[:, 1:], np.zeros((2, 2)))
+        assert_array_equal(scaling.constant, [False, True, True])
         assert_allclose(scaling.inverse_transform(scaled + 1e-3)[:, 1:], [[0.1, 3.0]] * 2)
-        assert_allclose(scaling.log_jacobian(frame.to_numpy()), -np.log(scaling.scale[0]))
-    assert constant_columns(open_rows(frame)) == "'b', 'c'"
-    assert constant_columns(open_rows(frame[["a"]])) == ""
+        if method != "log":
+            assert_allclose(scaling.log_jacobian(frame.to_numpy()), -np.log(scaling.scale[0]))
+    assert named_columns(open_rows(frame), scaling.constant) == "'b', 'c'"
 
 
 @pytest.mark.parametrize("kind", ["image", "table", "embedding", "counts"])

@@ -84,6 +84,8 @@ def test_damaged_scalings_are_refused(change: dict[str, Any], words: str) -> Non
         (np.array([[0, 5], [9, 7]]), "table", "unit", "each column is brought to between 0 and 1"),
         (np.array([[0], [9]]), "table", "auto", "mean 0 and standard deviation 1"),
         (np.array([[0], [9]]), "embedding", "auto", "one scale, 4.5"),
+        (np.array([[5, 0], [5, 9]]), "table", "global", "one scale, 3.182"),
+        (np.array([[5, 0], [5, 1]]), "table", "none", "taken as they came"),
         (np.array([[0], [9]]), "counts", "auto", "log(1 + x)"),
         (np.array([[0], [9]]), "table", "none", "as they came"),
     ],

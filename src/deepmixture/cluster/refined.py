@@ -186,7 +186,7 @@ class Refined(Pretrained):
 
     def _space(self, x: Tensor, latent: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
         """Return the coordinates (N, D) in which rows are near one another, and what they are."""
-        space = presets.space_for(self.kind_, self.n_features_in_)
+        space = self._near_in()
         if space == "latent":
             return latent, "the latent of the autoencoder"
         values = x.cpu().numpy()
@@ -272,7 +272,7 @@ class Refined(Pretrained):
         )
 
     def _find(self) -> Find:
-        space = presets.space_for(self.kind_, self.n_features_in_)
+        space = self._near_in()
         if space == "directions" and self.start in ("auto", "graph"):
             return partial(starts.neighbour_graph, n_rows=EMBEDDED_DIRECTIONS)
         if self.start != "auto":
@@ -281,9 +281,9 @@ class Refined(Pretrained):
             return starts.graph_or_mixture
         return starts.graph_or_likelier_mixture if space == "latent" else starts.neighbour_graph
 
-    def _in_latent(self) -> bool:
-        """Whether rows are neighbours in the latent of the autoencoder."""
-        return presets.space_for(self.kind_, self.n_features_in_) == "latent"
+    def _near_in(self) -> presets.Space:
+        """Return where rows are neighbours: in the latent, by directions, or by columns."""
+        return presets.space_for(self.kind_, self.n_features_in_)
 
     # ---------------------------------------------------------------------- the number of clusters
 
@@ -324,7 +324,7 @@ class Refined(Pretrained):
 
         In the latent of an autoencoder groups run into one another; rows themselves are trusted.
         """
-        return self._in_latent() and self._joins_by_changes()
+        return self._near_in() == "latent" and self._joins_by_changes()
 
     def _joins_by_changes(self) -> bool:
         """Whether changes of rows tell what is one cluster; steps to neighbours tell no more."""

@@ -7,8 +7,8 @@ from deepmixture.data.schema import (
     Kind,
     as_images,
     check_finite,
-    constant_columns,
     decide_kind,
+    named_columns,
     square_side,
 )
 
@@ -18,9 +18,9 @@ __all__ = [
     "Scaling",
     "as_images",
     "check_finite",
-    "constant_columns",
     "decide_kind",
     "fit_scaling",
+    "named_columns",
     "open_rows",
     "square_side",
 ]

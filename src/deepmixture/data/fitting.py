@@ -24,7 +24,8 @@ def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
     rows : Rows
         At least two.
     kind : {"image", "table", "embedding", "counts"}
-        What the rows are. One column at least must vary.
+        What the rows are. One column at least must vary; those of a table that do not are told
+        by a scale of zero.
     method : {"auto", "none", "unit", "standard", "global", "log"}
         "unit" brings values to between 0 and 1: bytes by 255, others by one smallest and
         largest value, at most ten deviations from the mean (for a table, by those of each
@@ -43,6 +44,9 @@ def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
     check_varying(rows, moments.constant)
     with np.errstate(over="ignore", invalid="ignore"):
         offset, scale = _fit(chosen, rows, kind, moments)
+        if kind == "table":
+            offset = np.where(moments.constant, moments.mean, offset)
+            scale = np.where(moments.constant, 0.0, scale)
     if not (np.isfinite(offset).all() and np.isfinite(scale).all()):
         raise ValueError(f"X ({rows.source}) has values that are infinite or too large to scale")
     return Scaling(chosen, offset, scale)
@@ -66,7 +70,7 @@ def _fit(
     if method == "none" or (low >= 0 and high <= 1):
         return np.zeros(width), np.ones(width)
     if kind == "table":
-        return moments.minimum, np.where(moments.constant, 0.0, moments.maximum - moments.minimum)
+        return moments.minimum, moments.maximum - moments.minimum
     if rows.values.dtype == np.uint8:
         low, high = 0, 255
     else:

@@ -46,6 +46,11 @@ class Scaling:
         if (self.scale < 0).any():
             raise ValueError("scale must not be negative")
 
+    @property
+    def constant(self) -> np.ndarray:
+        """Which columns did not vary, (F,)."""
+        return np.asarray(self.scale == 0)
+
     def transform(self, values: np.ndarray, clip: bool = False) -> np.ndarray:
         """Scale (N, F) values to float32; what leaves [0, 1] is then brought back if `clip`."""
         self._check_width(values)
@@ -62,7 +67,7 @@ class Scaling:
         return scratch.write(self._blocks(values, clip), values.shape[1], np.float32)
 
     def _blocks(self, values: np.ndarray, clip: bool) -> Iterator[np.ndarray]:
-        divisor = np.where(self.scale > 0, self.scale, np.inf)
+        divisor = np.where(self.constant, np.inf, self.scale)
         for part in row_slices(values):
             block = values[part].astype(np.float64)
             if self.method == "log":
@@ -83,7 +88,7 @@ class Scaling:
     def log_jacobian(self, values: np.ndarray) -> np.ndarray:
         """Return log |d scaled / d value| of (N, F) rows, to add to their log-densities."""
         self._check_width(values)
-        logs = np.full(len(values), -np.log(self.scale[self.scale > 0]).sum())
+        logs = np.full(len(values), -np.log(self.scale[~self.constant]).sum())
         if self.method == "log":
             for part in row_slices(values):
                 logs[part] -= log1p_counts(values[part].astype(np.float64)).sum(axis=1)
@@ -91,10 +96,11 @@ class Scaling:
 
     def describe(self) -> str:
         """Say in a sentence what is done to the values."""
+        offset, scale = self.offset[~self.constant], self.scale[~self.constant]
         if self.method != "unit":
-            return _SENTENCES[self.method].format(scale=self.scale[0])
-        low, high = self.offset[0], self.offset[0] + self.scale[0]
-        if (self.offset != low).any() or (self.scale != self.scale[0]).any():
+            return _SENTENCES[self.method].format(scale=scale[0])
+        low, high = offset[0], offset[0] + scale[0]
+        if (offset != low).any() or (scale != scale[0]).any():
             return "each column is brought to between 0 and 1"
         if low == 0 and high == 1:
             return "values lie between 0 and 1 and are taken as they came"

@@ -8,7 +8,6 @@ import numpy as np
 
 from deepmixture.data import scratch
 from deepmixture.data.messages import listed
-from deepmixture.data.moments import column_moments
 from deepmixture.data.rows import Rows, row_slices
 
 Kind = Literal["image", "table", "embedding", "counts"]
@@ -252,10 +251,9 @@ def check_varying(rows: Rows, constant: np.ndarray) -> None:
         raise ValueError(f"X ({rows.source}) has the same values in every row: nothing to cluster")
 
 
-def constant_columns(rows: Rows) -> str:
-    """Return the names of the columns of a table that tell no rows apart, listed, or ""."""
-    constant = np.flatnonzero(column_moments(rows.values).constant).tolist()
-    return listed([rows.column_name(column) for column in constant]) if constant else ""
+def named_columns(rows: Rows, which: np.ndarray) -> str:
+    """Return the names of some columns, as marked (F,), for a sentence."""
+    return listed([rows.column_name(column) for column in np.flatnonzero(which).tolist()])
 
 
 def _counted(n_nan: int, n_infinite: int) -> str:
