@@ -126,8 +126,8 @@ def test_large_data_is_tried_on_few_rows_and_answered_for_all(
 def test_the_graph_finds_blobs_and_answers_for_rows_it_did_not_embed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Of 300 rows a single embedding, as of 20,000.
-    monkeypatch.setattr(starts, "TRIAL_ROWS", 300)
+    # Of 300 rows two embeddings, as of 10,000.
+    monkeypatch.setattr(starts, "TRIAL_ROWS", 600)
     z, y = blobs()
     start, again = (starts.neighbour_graph(z, 4, seed=0, n_init=2, n_rows=300) for _ in range(2))
     assert_usable(start)

@@ -155,7 +155,7 @@ def neighbour_graph(
             return from_responsibilities(latent, begin)
         return from_responsibilities(latent, for_all_rows(latent, few, known))
     near = neighbours(latent[few], N_NEAR, seed)
-    embedded = _embedded_trials(latent, places, n_clusters, rng, n_init, near)
+    embedded = _embedded_trials(latent[few], places, n_clusters, rng, n_init, near)
     best = best_by_neighbours([trial for _, tried in embedded for trial in tried])
     known = for_all_rows(latent, few, best.responsibilities)
     return from_responsibilities(latent, known, found_by=BY_GRAPH)
@@ -273,7 +273,7 @@ def graph_or_mixture(
     n_plain = int(np.clip(affordable, min(n_init, N_TRIALS), n_init))
     plain = try_mixtures(latent[few], n_clusters, rng, n_plain, near)
     found = [trial.responsibilities for trial in plain]
-    for embedding, tried in _embedded_trials(latent, places, n_clusters, rng, n_init, near):
+    for embedding, tried in _embedded_trials(latent[few], places, n_clusters, rng, n_init, near):
         found += [trial.responsibilities for trial in tried]
         found.append(joined(embedding, n_clusters, near, rng))
     best = likeliest(latent[few], found, near)
@@ -319,7 +319,7 @@ def _embedded_trials(
     n_init: int,
     near: NDArray[np.int64],
 ) -> "Iterator[tuple[Array, list[Trial]]]":
-    """Share `n_init` trials out between embeddings (n, width), of which `places` is the first.
+    """Share `n_init` trials out between embeddings of the n rows, of which `places` is the first.
 
     Few rows have further ones, for an embedding has its own accidents; every other one is of a
     graph that connects more.
