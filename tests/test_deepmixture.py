@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from tests.killing import Killed, Killer
 from torch import Tensor, nn
 
 import deepmixture
-from deepmixture import augment, embedding, gradients, selection, starts
-from deepmixture.cluster import refined
+from deepmixture import augment, calibration, embedding, gradients, selection, starts
+from deepmixture.cluster import deepmixture as clustering
+from deepmixture.cluster import pretrained, refined
 from deepmixture.cluster.deepmixture import Run
 from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.likelihoods import Bernoulli
@@ -189,6 +191,30 @@ def test_probabilities_are_about_as_often_right_where_normals_overlap(make: Make
     right = max((estimator.labels_ == classes).mean(), (estimator.labels_ != classes).mean())
     assert estimator.temperature_ > 1.1
     assert abs(p.max(1).mean() - right) < min(0.02, abs(q.max(1).mean() - right))
+
+
+@pytest.mark.parametrize("n_init", [1, 2])
+def test_witnesses_are_a_start_of_fewer_rows_and_those_of_other_runs(
+    make: Make, blobs: np.ndarray, monkeypatch: pytest.MonkeyPatch, n_init: int
+) -> None:
+    seen: list[int] = []
+    witnessed: list[np.ndarray] = []
+    find, temperature = starts.gaussian_mixture, calibration.temperature
+
+    def counted(space: np.ndarray, *others: Any) -> starts.Start:
+        seen.append(len(space))
+        return find(space, *others)
+
+    def asked(log_q_y: np.ndarray, witnesses: Sequence[np.ndarray]) -> float:
+        witnessed.extend(witnesses)
+        return temperature(log_q_y, witnesses)
+
+    monkeypatch.setattr(clustering, "WITNESSED_ROWS", 80)
+    monkeypatch.setitem(pretrained.STARTS, "gmm", counted)
+    monkeypatch.setattr(calibration, "temperature", asked)
+    make("deepmixture", start="gmm", n_rounds=1, n_init=n_init).fit(blobs)
+    assert seen == [len(blobs)] * n_init + [80]
+    assert [witness.shape for witness in witnessed] == [(len(blobs), 3)] * n_init
 
 
 def test_a_start_that_is_never_contradicted_leaves_probabilities_alone(

@@ -22,6 +22,7 @@ from deepmixture import (
     schedules,
     seeds,
     selection,
+    starts,
     trials,
 )
 from deepmixture.batches import ScaledRows
@@ -32,6 +33,8 @@ from deepmixture.models import deepmixture, nvisa
 from deepmixture.priors import DiagonalMixture
 
 JUDGED_ROWS = 2000
+WITNESSED_ROWS = 6000  # of which a start is found that witnesses how sure q(y|x) may be
+FEWER = 2  # times as many rows as the first start embedded: then it, too, is of fewer rows
 LEARNED_BY_HEART = 0.99  # a start of which q(y|x) has more rows is no witness of how sure it is
 
 
@@ -137,8 +140,9 @@ callable, default="auto"
 
     temperature_ : float
         What log q(y|x) is divided by in `predict_proba`, for q(y|x) is surer than it is right: at
-        least 1, and such that clusterings that err elsewhere are predicted best: the first starts
-        of all runs, or of one run that has learned its start by heart another start; see
+        least 1, and such that clusterings that err elsewhere are predicted best: another start,
+        found on at most 6,000 of the rows, and the first ones of the other runs. A first start
+        that embedded at most half of the rows, or was joined of more clusters, is one itself; see
         `deepmixture.calibration`.
 
     References
@@ -325,20 +329,38 @@ callable, default="auto"
     # ------------------------------------------------------------------------- what is said of it
 
     def _witnesses(self, runs: Sequence[Run], kept: Run) -> list[NDArray[np.float64]]:
-        """Return clusterings (N, K) that err elsewhere: the starts of the runs, or another."""
-        shape = kept.log_q_y.shape
-        first = [run.beginning.start for run in runs]
-        found = [start for start in first if start is not None and start.shape == shape]
-        if len(found) != 1 or kept.beginning.space is None or not isinstance(self.start, str):
-            return found
-        same = found[0].argmax(1) == kept.log_q_y.argmax(1)
-        if same.mean() <= LEARNED_BY_HEART or self.interrupted_:
-            return found
-        began = time.perf_counter()
-        self._callback.begin("calibration", 1, 1)
-        found = [self._find_start(kept.beginning.space, of="witness")]
-        self.timings_["calibration"] = time.perf_counter() - began
-        return found
+        """Return clusterings (N, K) that err elsewhere: of fewer rows, and of other runs."""
+        others = [run.beginning.start for run in runs if run is not kept]
+        found = [start for start in others if start is not None]
+        space, own = kept.beginning.space, kept.beginning.start
+        if space is not None and not (self.interrupted_ or self._witnesses_itself(kept)):
+            began = time.perf_counter()
+            self._callback.begin("calibration", 1, 1)
+            found.append(self._start_of_fewer(space))
+            self.timings_["calibration"] = time.perf_counter() - began
+        elif own is not None:
+            found.append(own)
+        return [start for start in found if start.shape == kept.log_q_y.shape]
+
+    def _witnesses_itself(self, run: Run) -> bool:
+        """Whether the start of a run was given, or is of other rows and not learned by heart.
+
+        A start of all rows is no witness, for q(y|x) errs where it does; unless it is joined of
+        more clusters, which another start is not.
+        """
+        start = run.beginning.start
+        if start is None or not isinstance(self.start, str):
+            return True
+        of_fewer = len(start) >= FEWER * self._most_embedded()
+        same = start.argmax(1) == run.log_q_y.argmax(1)
+        return bool((of_fewer or run.beginning.joined) and same.mean() <= LEARNED_BY_HEART)
+
+    def _start_of_fewer(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return another start (N, K), found on at most 6,000 rows of the space (N, D)."""
+        rng = np.random.default_rng(seeds.derive_seed(self.seed_, "witness"))
+        few = np.sort(rng.choice(len(space), min(len(space), WITNESSED_ROWS), replace=False))
+        known = self._find_start(space[few], of="witness")
+        return starts.for_all_rows(space, few, known)
 
     def _disagreement(self, x: Tensor) -> float:
         """Return the share of rows whose clusters by q(y|x) and by p(y|x) differ."""

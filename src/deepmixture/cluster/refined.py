@@ -252,8 +252,8 @@ class Refined(Pretrained):
         if begin is not None:
             begin = revived(space, begin, seed)
         # Of few rows a mixture costs little, and the right one is found more rarely.
-        more = int(np.clip(N_TRIALS * embedding.TRIAL_ROWS // len(space), N_TRIALS, MOST_TRIALS))
-        n_trials = more if of == "start" else N_TRIALS
+        n_trials = N_TRIALS * embedding.TRIAL_ROWS // len(space)
+        n_trials = int(np.clip(n_trials, N_TRIALS, MOST_TRIALS))
 
         def compute() -> tuple[NDArray[np.float64], str]:
             found = find(space, self.n_clusters_, seed, n_trials, begin)
@@ -274,12 +274,15 @@ class Refined(Pretrained):
     def _find(self) -> Find:
         space = self._near_in()
         if space == "directions" and self.start in ("auto", "graph"):
-            return partial(starts.neighbour_graph, n_rows=EMBEDDED_DIRECTIONS)
+            return partial(starts.neighbour_graph, n_rows=self._most_embedded())
         if self.start != "auto":
             return STARTS[self.start]
         if self.kind_ == "table":
             return starts.graph_or_mixture
         return starts.graph_or_likelier_mixture if space == "latent" else starts.neighbour_graph
+
+    def _most_embedded(self) -> int:
+        return EMBEDDED_DIRECTIONS if self._near_in() == "directions" else embedding.TRIAL_ROWS
 
     def _near_in(self) -> presets.Space:
         """Return where rows are neighbours: in the latent, by directions, or by columns."""
