@@ -6,7 +6,7 @@ from scipy.stats import skew
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
-from deepmixture import DeepMixture, coordinates, embedding
+from deepmixture import DeepMixture, coordinates, nearest
 from deepmixture.counts import rarity
 
 
@@ -28,7 +28,7 @@ def test_neighbours_of_a_cell_are_of_its_kind_where_all_cells_have_most_genes() 
     cells = np.log1p(rng.poisson(means * changed[kinds]))
     cells *= rarity(cells)
     coordinates.to_unit_length(cells)
-    near = embedding.neighbours(cells, 10, seed=0)
+    near = nearest.neighbours(cells, 10, seed=0)
     assert (kinds[near] == kinds[:, None]).mean() > 0.9
 
 

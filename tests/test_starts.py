@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.datasets import make_moons
 from sklearn.metrics import adjusted_rand_score
 
-from deepmixture import embedding, normals, starts, trials
+from deepmixture import embedding, nearest, normals, starts, trials
 from deepmixture.connections import information, shared_neighbours, strongest_connection
 from deepmixture.halves import revived
 from deepmixture.normal_mixture import NormalMixture
@@ -275,14 +275,14 @@ def test_few_rows_are_embedded_more_than_once(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_row_that_is_surely_connected_to_two_lies_nearer_the_second() -> None:
     rows = np.random.default_rng(0).normal(size=(200, 5))
-    second = embedding.neighbours(rows, 2, seed=0)[:, 1]
+    second = nearest.neighbours(rows, 2, seed=0)[:, 1]
     one, two = (embedding.umap(rows, 2, 0, 8, 0.0, n_connected=n) for n in (1, 2))
     far = [np.linalg.norm(z - z[second], axis=1) / z.std() for z in (one, two)]
     assert np.median(far[1]) < np.median(far[0])
 
 
 def likeliest(rows: Array, *labels: NDArray[np.int64]) -> int:
-    near = embedding.neighbours(rows, 10, seed=0)
+    near = nearest.neighbours(rows, 10, seed=0)
     return trials.likeliest(rows, [np.eye(2)[found] for found in labels], near)
 
 
@@ -334,7 +334,7 @@ def test_a_group_of_few_does_not_lose_to_two_halves_of_many() -> None:
     rows[group == 0, 1] *= 3.0
     rows[:, 0] += np.select([group == 1, group == 2], [7.0, -5.0])
     halved = np.where(group == 2, 0, np.where(group == 1, 1, np.where(rows[:, 1] > 0, 2, 0)))
-    near = embedding.neighbours(rows, 10, seed=0)
+    near = nearest.neighbours(rows, 10, seed=0)
     candidates = [np.eye(3)[labels] for labels in (halved, group)]
     told = [information(shared_neighbours(r, near)) for r in candidates]
     assert told[0] > told[1] + trials.LITTLE_LESS_TOLD
@@ -375,11 +375,11 @@ def test_the_intrinsic_dimension_is_that_of_the_rows_and_not_of_the_columns(
 ) -> None:
     rng = np.random.default_rng(dimension)
     rows = rng.normal(size=(3000, dimension)) @ rng.normal(size=(dimension, 8))
-    near = embedding.neighbours(rows, 10, seed=0)
+    near = nearest.neighbours(rows, 10, seed=0)
     found = embedding.intrinsic_dimension(rows, near)
     assert found == pytest.approx(dimension, rel=0.15)
     alike = np.zeros((50, 3))
-    assert embedding.intrinsic_dimension(alike, embedding.neighbours(alike, 10, 0)) == np.inf
+    assert embedding.intrinsic_dimension(alike, nearest.neighbours(alike, 10, 0)) == np.inf
 
 
 def test_a_dead_cluster_gets_the_group_that_another_had_swallowed() -> None:

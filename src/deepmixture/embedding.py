@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepmixture.nearest import nearest
+
 Floats = NDArray[np.float64]
-MOST_FOR_EXACT = 20_000
 ROWS_FOR_DIMENSION = 2000
 TRIAL_ROWS = 20_000
 FEWEST_FOR_GRAPH = 50
@@ -27,10 +28,8 @@ def umap(
     McInnes, Healy & Melville (2018). One thread: the same seed gives the same places. Each row is
     surely connected to its `n_connected` nearest neighbours.
     """
-    from sklearn.neighbors import NearestNeighbors
-
-    neighbours = min(n_neighbors, len(rows) - 1)
-    distance, index = NearestNeighbors(n_neighbors=neighbours).fit(rows).kneighbors(rows)
+    wanted = min(n_neighbors, len(rows) - 1)
+    distance, index = nearest(rows, rows, wanted)
     with warnings.catch_warnings():
         # It warns that a seed means one thread, that given neighbours mean no later transform.
         warnings.simplefilter("ignore")
@@ -38,7 +37,7 @@ def umap(
 
         embedding = UMAP(
             n_components=n_components,
-            n_neighbors=neighbours,
+            n_neighbors=wanted,
             min_dist=min_dist,
             local_connectivity=n_connected,
             init="pca",
@@ -93,27 +92,6 @@ def manifold_or_latent(
     return (few, places) if len(few) else (np.arange(len(latent)), latent)
 
 
-def neighbours(rows: NDArray[Any], n_neighbors: int, seed: int) -> NDArray[np.int64]:
-    """Return the numbers (N, k) of the nearest other rows of each row (N, D).
-
-    Exact up to 20,000 rows, else by nearest neighbour descent (Dong, Charikar & Li 2011).
-    """
-    wanted = min(n_neighbors, len(rows) - 1)
-    if len(rows) <= MOST_FOR_EXACT:
-        from sklearn.neighbors import NearestNeighbors
-
-        search = NearestNeighbors(n_neighbors=wanted).fit(rows)
-        return np.asarray(search.kneighbors(return_distance=False), dtype=np.int64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pynndescent import NNDescent
-
-        descent = NNDescent(
-            rows.astype(np.float32), n_neighbors=wanted + 1, random_state=seed % 2**32, n_jobs=1
-        )
-    return np.asarray(descent.neighbor_graph[0][:, 1:], dtype=np.int64)
-
-
 def intrinsic_dimension(rows: NDArray[Any], near: NDArray[np.int64]) -> float:
     """Return how many dimensions the rows (N, D) fill, by their neighbours' numbers (N, k).
 
@@ -136,10 +114,7 @@ def between_neighbours(
 
     The neighbours are looked for in `fitted` (n, D), whose values are (n, P); returns (m, P).
     """
-    from sklearn.neighbors import NearestNeighbors
-
-    search = NearestNeighbors(n_neighbors=min(n_neighbors, len(fitted))).fit(fitted)
-    distance, index = search.kneighbors(rest)
+    distance, index = nearest(fitted, rest, n_neighbors)
     weight = 1.0 / np.maximum(distance, 1e-9 * max(float(distance.max()), 1e-30))
     weight /= weight.sum(axis=1, keepdims=True)
     return np.asarray((values[index] * weight[:, :, None]).sum(axis=1))

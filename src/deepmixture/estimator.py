@@ -16,7 +16,7 @@ from sklearn.utils import ClassifierTags, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from deepmixture import checks, data, engine, parallel, presets, seeds
+from deepmixture import checks, data, engine, nearest, parallel, presets, seeds
 from deepmixture.batches import ScaledRows
 from deepmixture.hardware import choose_hardware
 from deepmixture.likelihoods import UNIT_INTERVAL
@@ -263,7 +263,7 @@ class LatentMixtureEstimator(StagedFit, WithNetworks):
         self.seed_ = processes.tell(self.seed_)
         x = x.to(self.hardware_.device) if isinstance(x, Tensor) else x
         cuda = [self.hardware_.device] if self.hardware_.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
+        with torch.random.fork_rng(devices=cuda), nearest.searched_on(self.hardware_.device):
             seeds.seed_noise(seeds.derive_seed(self.seed_, "weights"), self.hardware_.device)
             self._build()
             self.model_.to(self.hardware_.device)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepmixture.connections import N_NEAR, shared_neighbours, strongest_connection
-from deepmixture.embedding import TRIAL_ROWS, neighbours
+from deepmixture.embedding import TRIAL_ROWS
+from deepmixture.nearest import neighbours
 from deepmixture.starts import for_all_rows
 from deepmixture.trials import ROWS_A_CLUSTER, many_clusters
 

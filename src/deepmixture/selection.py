@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepmixture import embedding, trials
+from deepmixture import embedding, nearest, trials
 from deepmixture.connections import (
     CONNECTED,
     N_NEAR,
@@ -117,7 +117,7 @@ def find_number(
     parts = trials.most_informative(trials.try_mixtures(places, most, rng, 1)).responsibilities
     parts = parts[:, np.bincount(parts.argmax(1), minlength=most) > 0]
     parts /= parts.sum(1, keepdims=True)
-    near = embedding.neighbours(space[few], N_NEAR, seed)
+    near = nearest.neighbours(space[few], N_NEAR, seed)
     dimension = embedding.intrinsic_dimension(space[few], near)
     shared, sizes = shared_neighbours(parts, near), _sizes(parts.argmax(1))
     merges, groups = merge_tree(joins(shared, sizes, dimension), len(shared), connected)
@@ -310,7 +310,7 @@ def doubts(space: NDArray[np.float64], labels: NDArray[np.int64], seed: int) -> 
     rng = np.random.default_rng(seed)
     few = np.sort(rng.choice(len(space), min(len(space), embedding.TRIAL_ROWS), replace=False))
     space, labels = space[few], labels[few]
-    near = embedding.neighbours(space, N_NEAR, seed)
+    near = nearest.neighbours(space, N_NEAR, seed)
     dimension = embedding.intrinsic_dimension(space, near)
     n_clusters = int(labels.max()) + 1
     shared = shared_neighbours(np.eye(n_clusters)[labels], near)

@@ -17,9 +17,9 @@ from deepmixture.embedding import (
     between_neighbours,
     manifold,
     manifold_or_latent,
-    neighbours,
 )
 from deepmixture.latent_classes import most_probable, on_all_rows, takes_few_values
+from deepmixture.nearest import neighbours
 from deepmixture.normal_mixture import NormalMixture, Products, improved
 from deepmixture.normals import Start, from_responsibilities, least_variance
 from deepmixture.trials import (

@@ -19,7 +19,7 @@ from deepmixture.connections import (
     shared_neighbours,
     strongest_connection,
 )
-from deepmixture.embedding import neighbours
+from deepmixture.nearest import neighbours
 from deepmixture.normal_mixture import NormalMixture, Products, from_responsibilities, improved
 from deepmixture.normals import least_variance
 

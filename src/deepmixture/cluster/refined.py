@@ -17,6 +17,7 @@ from deepmixture import (
     coordinates,
     embedding,
     engine,
+    nearest,
     presets,
     schedules,
     seeds,
@@ -370,7 +371,7 @@ class Refined(Pretrained):
             return augment.Affine(shape)
         if chosen == "neighbours":
             seed = seeds.derive_seed(self.seed_, "neighbours")
-            index = torch.from_numpy(embedding.neighbours(space, N_NEIGHBOURS, seed))
+            index = torch.from_numpy(nearest.neighbours(space, N_NEIGHBOURS, seed))
             return augment.Neighbours(x, index.to(x.device))
         return PLAIN_CHANGES[chosen]()
 
