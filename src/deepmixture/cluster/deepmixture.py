@@ -330,17 +330,14 @@ callable, default="auto"
 
     def _witnesses(self, runs: Sequence[Run], kept: Run) -> list[NDArray[np.float64]]:
         """Return clusterings (N, K) that err elsewhere: of fewer rows, and of other runs."""
-        others = [run.beginning.start for run in runs if run is not kept]
-        found = [start for start in others if start is not None]
-        space, own = kept.beginning.space, kept.beginning.start
-        if space is not None and not (self.interrupted_ or self._witnesses_itself(kept)):
-            began = time.perf_counter()
-            self._callback.begin("calibration", 1, 1)
+        found = [run.beginning.start for run in runs if run is not kept]
+        space = kept.beginning.space
+        if space is None or self.interrupted_ or self._witnesses_itself(kept):
+            found.append(kept.beginning.start)
+        else:
             found.append(self._start_of_fewer(space))
-            self.timings_["calibration"] = time.perf_counter() - began
-        elif own is not None:
-            found.append(own)
-        return [start for start in found if start.shape == kept.log_q_y.shape]
+        shape = kept.log_q_y.shape
+        return [start for start in found if start is not None and start.shape == shape]
 
     def _witnesses_itself(self, run: Run) -> bool:
         """Whether the start of a run was given, or is of other rows and not learned by heart.
@@ -357,10 +354,14 @@ callable, default="auto"
 
     def _start_of_fewer(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return another start (N, K), found on at most 6,000 rows of the space (N, D)."""
+        began = time.perf_counter()
+        self._callback.begin("calibration", 1, 1)
         rng = np.random.default_rng(seeds.derive_seed(self.seed_, "witness"))
         few = np.sort(rng.choice(len(space), min(len(space), WITNESSED_ROWS), replace=False))
         known = self._find_start(space[few], of="witness")
-        return starts.for_all_rows(space, few, known)
+        start = starts.for_all_rows(space, few, known)
+        self.timings_["calibration"] = time.perf_counter() - began
+        return start
 
     def _disagreement(self, x: Tensor) -> float:
         """Return the share of rows whose clusters by q(y|x) and by p(y|x) differ."""

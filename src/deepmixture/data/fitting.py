@@ -44,7 +44,7 @@ def fit_scaling(rows: Rows, kind: Kind, method: str = "auto") -> Scaling:
     check_varying(rows, moments.constant)
     with np.errstate(over="ignore", invalid="ignore"):
         offset, scale = _fit(chosen, rows, kind, moments)
-        if kind == "table":
+        if kind == "table" or chosen == "standard":
             offset = np.where(moments.constant, moments.mean, offset)
             scale = np.where(moments.constant, 0.0, scale)
     if not (np.isfinite(offset).all() and np.isfinite(scale).all()):
@@ -63,7 +63,7 @@ def _fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     width = rows.n_features
     if method == "standard":
-        return moments.mean, np.where(moments.constant, 0.0, moments.scale)
+        return moments.mean, moments.scale
     if method in ("global", "log"):
         return moments.mean, np.full(width, np.sqrt(np.mean(moments.scale**2)))
     low, high = np.fmin.reduce(moments.minimum), np.fmax.reduce(moments.maximum)
