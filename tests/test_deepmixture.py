@@ -477,7 +477,7 @@ def test_of_embeddings_more_rows_are_embedded(
         return umap(some, *arguments, **options)
 
     monkeypatch.setattr(embedding, "umap", remembering)
-    monkeypatch.setattr(starts.neighbour_graph, "__defaults__", (20, None, 90))
+    monkeypatch.setattr(embedding, "TRIAL_ROWS", 90)
     monkeypatch.setattr(refined, "EMBEDDED_DIRECTIONS", 150)
     monkeypatch.setattr(starts, "TRIAL_ROWS", 90)
     settings = {"kind": kind, "start": start, "n_clusters": 4, "pretrain_epochs": 1, "epochs": 1}

@@ -276,14 +276,13 @@ class Refined(Pretrained):
         )
 
     def _find(self) -> Find:
-        space = self._near_in()
-        if space == "directions" and self.start in ("auto", "graph"):
-            return partial(starts.neighbour_graph, n_rows=self._most_embedded())
-        if self.start != "auto":
+        if self.start not in ("auto", "graph"):
             return STARTS[self.start]
-        if self.kind_ == "table":
+        if self.start == "auto" and self.kind_ == "table":
             return starts.graph_or_mixture
-        return starts.graph_or_likelier_mixture if space == "latent" else starts.neighbour_graph
+        if self.start == "auto" and self._near_in() == "latent":
+            return starts.graph_or_likelier_mixture
+        return partial(starts.neighbour_graph, n_rows=self._most_embedded())
 
     def _most_embedded(self) -> int:
         return EMBEDDED_DIRECTIONS if self._near_in() == "directions" else embedding.TRIAL_ROWS
