@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepmixture.data import scratch
+from deepmixture.seeds import draw_rows
 
 BLOCK_ROWS = 1024
 GROUP_BYTES = 32 * 2**20
@@ -88,7 +89,7 @@ def in_blocks(rows: ScaledRows) -> Iterator[Tensor]:
 def sample(rows: ScaledRows, n_rows: int, seed: int) -> Tensor:
     """Return so many of the rows (n, F), drawn at random, in their order."""
     rng = np.random.default_rng(seed)
-    drawn = np.sort(rng.choice(len(rows), min(n_rows, len(rows)), replace=False))
+    drawn = draw_rows(rng, len(rows), n_rows)
     if isinstance(rows, Tensor):
         return rows[torch.from_numpy(drawn).to(rows.device)]
     found = torch.empty(len(drawn), *rows.shape[1:])

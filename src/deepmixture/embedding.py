@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepmixture.nearest import nearest
+from deepmixture.seeds import draw_rows
 
 Floats = NDArray[np.float64]
 ROWS_FOR_DIMENSION = 2000
@@ -72,7 +73,7 @@ def manifold(
         no graph to speak of.
     places : array of shape (n, width)
     """
-    few = np.sort(rng.choice(len(latent), min(len(latent), n_rows), replace=False))
+    few = draw_rows(rng, len(latent), n_rows)
     if len(np.unique(latent[few], axis=0)) < max(FEWEST_FOR_GRAPH, 2 * n_clusters):
         return few[:0], np.empty((0, width))
     if n_neighbors is None:

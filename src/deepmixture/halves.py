@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from deepmixture.connections import N_NEAR, shared_neighbours, strongest_connection
 from deepmixture.embedding import TRIAL_ROWS
 from deepmixture.nearest import neighbours
+from deepmixture.seeds import draw_rows
 from deepmixture.starts import for_all_rows
 from deepmixture.trials import ROWS_A_CLUSTER, many_clusters
 
@@ -34,7 +35,7 @@ def revived(space: Array, responsibilities: Array, seed: int) -> Array:
     if not len(dead):
         return responsibilities
     rng = np.random.default_rng(seed)
-    few = np.sort(rng.choice(len(space), min(len(space), TRIAL_ROWS), replace=False))
+    few = draw_rows(rng, len(space), TRIAL_ROWS)
     near, labels = neighbours(space[few], N_NEAR, seed), labels[few]
     for cluster in dead:
         found = list(halves(space[few], labels, near, rng))

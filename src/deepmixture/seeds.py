@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -12,6 +13,11 @@ def derive_seed(seed: int, *parts: str | int) -> int:
     """Return a seed that is a function of `seed` and the parts, independent between parts."""
     words = [zlib.crc32(str(part).encode()) for part in parts]
     return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint32)[0])
+
+
+def draw_rows(rng: np.random.Generator, n_rows: int, at_most: int) -> NDArray[np.int64]:
+    """Return the numbers, in their order, of at most so many of the rows, none drawn twice."""
+    return np.sort(rng.choice(n_rows, min(n_rows, at_most), replace=False))
 
 
 def seed_noise(seed: int, device: torch.device) -> None:

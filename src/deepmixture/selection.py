@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepmixture import embedding, nearest, trials
+from deepmixture import embedding, nearest, seeds, trials
 from deepmixture.connections import (
     CONNECTED,
     N_NEAR,
@@ -309,7 +309,7 @@ def doubts(space: NDArray[np.float64], labels: NDArray[np.int64], seed: int) -> 
     seed : int
     """
     rng = np.random.default_rng(seed)
-    few = np.sort(rng.choice(len(space), min(len(space), embedding.TRIAL_ROWS), replace=False))
+    few = seeds.draw_rows(rng, len(space), embedding.TRIAL_ROWS)
     space, labels = space[few], labels[few]
     near = nearest.neighbours(space, N_NEAR, seed)
     dimension = embedding.intrinsic_dimension(space, near)
@@ -362,7 +362,7 @@ def _joined_part(
     rng: np.random.Generator,
 ) -> Part:
     """Join the many clusters of k-means on four fifths of the rows, until one is left."""
-    rows = np.sort(rng.choice(len(places), max(most, 4 * len(places) // 5), replace=False))
+    rows = seeds.draw_rows(rng, len(places), max(most, 4 * len(places) // 5))
     labels = trials.many_clusters(places[rows], most, rng)
     # A neighbour that is not among these rows is left out.
     number = np.full(len(places), -1)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepmixture.latent_tree import LatentTree, Pouches, Structure
+from deepmixture.seeds import draw_rows
 
 Array = NDArray[np.float64]
 Partition = Sequence[Sequence[int]]
@@ -53,7 +54,7 @@ class TreeSearch:
 
     def __init__(self, latent: Array, most_states: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        rows = np.sort(rng.choice(len(latent), min(len(latent), ROWS), replace=False))
+        rows = draw_rows(rng, len(latent), ROWS)
         self.z = torch.from_numpy(np.asarray(latent[rows], dtype=np.float64))
         self.floor = least_variance(latent)
         self.most_states = min(most_states, max(1, len(self.z) // 5))

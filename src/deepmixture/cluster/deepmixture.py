@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from deepmixture import (
 from deepmixture.batches import ScaledRows
 from deepmixture.cluster.pretrained import STARTS
 from deepmixture.cluster.refined import Refined
+from deepmixture.cluster.runs import Beginning, Run
 from deepmixture.docstrings import shares_docstring
 from deepmixture.models import deepmixture, nvisa
 from deepmixture.priors import DiagonalMixture
@@ -36,39 +37,6 @@ JUDGED_ROWS = 2000
 WITNESSED_ROWS = 6000  # of which a start is found that witnesses how sure q(y|x) may be
 FEWER = 2  # times as many rows as the first start embedded: then it, too, is of fewer rows
 LEARNED_BY_HEART = 0.99  # a start of which q(y|x) has more rows is no witness of how sure it is
-
-
-class Beginning(NamedTuple):
-    """How the clusters of a run were found, if they had a start."""
-
-    space: NDArray[np.float64] | None = None  # (N, D)
-    what: str = ""  # its coordinates are
-    start: NDArray[np.float64] | None = None  # (N, K), the first
-    joined: bool = False  # of more clusters
-    found_by: str = ""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One of several runs of the same estimator."""
-
-    seed: int
-    log_q_y: NDArray[np.float64]  # (N, K)
-    model: nvisa.NVISA
-    history: list[engine.Record]
-    timings: dict[str, float]
-    merges: list[selection.Merge]
-    doubts: list[selection.Doubt]
-    beginning: Beginning
-
-    @property
-    def responsibilities(self) -> NDArray[np.float64]:
-        """Return q(y|x), shape (N, K)."""
-        return torch.from_numpy(self.log_q_y).softmax(1).numpy()
-
-    def without_space(self) -> "Run":
-        """Return the run without the coordinates (N, D) in which its rows were neighbours."""
-        return replace(self, beginning=self.beginning._replace(space=None))
 
 
 @shares_docstring
@@ -357,7 +325,7 @@ callable, default="auto"
         began = time.perf_counter()
         self._callback.begin("calibration", 1, 1)
         rng = np.random.default_rng(seeds.derive_seed(self.seed_, "witness"))
-        few = np.sort(rng.choice(len(space), min(len(space), WITNESSED_ROWS), replace=False))
+        few = seeds.draw_rows(rng, len(space), WITNESSED_ROWS)
         known = self._find_start(space[few], of="witness")
         start = starts.for_all_rows(space, few, known)
         self.timings_["calibration"] = time.perf_counter() - began
