@@ -217,6 +217,16 @@ def test_witnesses_are_a_start_of_fewer_rows_and_those_of_other_runs(
     assert [witness.shape for witness in witnessed] == [(len(blobs), 3)] * n_init
 
 
+@pytest.mark.parametrize(("start", "itself"), [("graph", True), ("gmm", False)])
+def test_a_start_on_the_graph_of_some_rows_is_its_own_witness(
+    make: Make, blobs: np.ndarray, monkeypatch: pytest.MonkeyPatch, start: str, itself: bool
+) -> None:
+    monkeypatch.setattr(deepmixture.DeepMixture, "_most_embedded", lambda _: len(blobs) // 2)
+    monkeypatch.setattr(clustering, "LEARNED_BY_HEART", 1.0)
+    found = make("deepmixture", start=start, n_rounds=1).fit(blobs)
+    assert ("calibration" in found.timings_) is not itself
+
+
 def test_a_start_that_is_never_contradicted_leaves_probabilities_alone(
     make: Make, blobs: np.ndarray
 ) -> None:

@@ -110,7 +110,7 @@ callable, default="auto"
         What log q(y|x) is divided by in `predict_proba`, for q(y|x) is surer than it is right: at
         least 1, and such that clusterings that err elsewhere are predicted best: another start,
         found on at most 6,000 of the rows, and the first ones of the other runs. A first start
-        that embedded at most half of the rows, or was joined of more clusters, is one itself; see
+        on the graph of at most half of the rows, or joined of more clusters, is one itself; see
         `deepmixture.calibration`.
 
     References
@@ -311,14 +311,17 @@ callable, default="auto"
         """Whether the start of a run was given, or is of other rows and not learned by heart.
 
         A start of all rows is no witness, for q(y|x) errs where it does; unless it is joined of
-        more clusters, which another start is not.
+        more clusters, which another start is not. A graph embeds some of many rows, where a
+        mixture is fitted to all.
         """
-        start = run.beginning.start
+        beginning = run.beginning
+        start = beginning.start
         if start is None or not isinstance(self.start, str):
             return True
-        of_fewer = len(start) >= FEWER * self._most_embedded()
+        by_graph = beginning.found_by == starts.BY_GRAPH
+        of_fewer = by_graph and len(start) >= FEWER * self._most_embedded()
         same = start.argmax(1) == run.log_q_y.argmax(1)
-        return bool((of_fewer or run.beginning.joined) and same.mean() <= LEARNED_BY_HEART)
+        return bool((of_fewer or beginning.joined) and same.mean() <= LEARNED_BY_HEART)
 
     def _start_of_fewer(self, space: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return another start (N, K), found on at most 6,000 rows of the space (N, D)."""
