@@ -136,6 +136,22 @@ def start_up_section(result: Result) -> str:
     return steps_section("Start-up", said, result, columns)
 
 
+def busy_section(result: Result) -> str:
+    """Return how long a small fit takes beside other processes."""
+    columns = {
+        "threads": "{threads}",
+        "busy processes beside it": "{beside}",
+        "s": "{seconds:.0f}",
+        "times the first": "{times:.1f}",
+    }
+    said = (
+        f"Command: `{result['command']}`. Whole fits of a table of 150 rows by DeepMixture, on "
+        f"{result['hardware']['cores']} cores. Threads that share out little work wait for one "
+        "another at every product."
+    )
+    return steps_section("A small fit on a busy machine", said, result, columns)
+
+
 def steps_section(title: str, said: str, result: Result, columns: Mapping[str, str]) -> str:
     """Return a section on steps that were measured: what is said of them, and their table."""
     lines = [f"## {title}", "", said, "", *steps_table(result, columns)]
@@ -275,4 +291,5 @@ MEASUREMENTS: dict[str, Callable[[Result], str]] = {
     "streaming": streaming_section,
     "kills": kills_section,
     "start_up": start_up_section,
+    "busy": busy_section,
 }

@@ -1,12 +1,19 @@
-"""Where the computation runs, and in which precision it multiplies matrices."""
+"""Where the computation runs, on how many threads, and in which precision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+SMALL_STEP = 2**27
+"""Weights times rows of a batch, up to which a step of fully connected layers has one thread. With
+two, steps of tables, which have fewer, are no shorter; those of images and embeddings are."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,34 @@ def _cpu_multiplies_bfloat16() -> bool:
     # Older torch versions lack the one or the other question; then the answer is no.
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, question, lambda: False)() for question in questions)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Give BLAS and OpenMP one thread.
+
+    Threads that share out little work wait for one another at every product. Alone on a machine
+    they gain nothing; beside other processes each waits until all others have had their turn.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
+@contextmanager
+def threads_for(model: nn.Module, batch_size: int) -> Iterator[None]:
+    """Give the steps of a model one thread where they are small, and else those that torch has."""
+    weights = list(model.parameters())
+    # The weights of a convolution say little of its work.
+    dense = all(weight.ndim <= 2 for weight in weights)
+    small = dense and batch_size * sum(weight.numel() for weight in weights) <= SMALL_STEP
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if small else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fabric(hardware: Hardware) -> "Fabric":

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepmixture.embedding import TRIAL_ROWS
+from deepmixture.hardware import one_thread
 from deepmixture.trials import many_clusters
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def improve(columns: Columns, responsibilities: Array, steps: int) -> tuple[Arra
     return responsibilities, objective
 
 
+@one_thread()
 def most_probable(rows: Array, n_clusters: int, rng: np.random.Generator, n_init: int) -> Array:
     """Return the responsibilities (N, K) of the most probable of `n_init` models, from k-means.
 

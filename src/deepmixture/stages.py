@@ -24,6 +24,7 @@ from deepmixture.checkpoint import (
     remember,
 )
 from deepmixture.fitted import FittedMixture
+from deepmixture.hardware import threads_for
 from deepmixture.progress import Callback
 
 T = TypeVar("T")
@@ -90,15 +91,16 @@ class StagedFit(FittedMixture):
     ) -> None:
         if self.interrupted_ or stage.epochs == 0:
             return
-        records, self.interrupted_ = engine.train(
-            model.to(self.hardware_.device),
-            tensors,
-            stage,
-            self.hardware_,
-            self.seed_,
-            self._callback,
-            self._step(stage.name),
-        )
+        with threads_for(model, stage.batch_size):
+            records, self.interrupted_ = engine.train(
+                model.to(self.hardware_.device),
+                tensors,
+                stage,
+                self.hardware_,
+                self.seed_,
+                self._callback,
+                self._step(stage.name),
+            )
         self.history_ += records
         self.timings_[stage.name] = sum(float(record["seconds"]) for record in records)
 

@@ -18,6 +18,7 @@ from deepmixture.embedding import (
     manifold,
     manifold_or_latent,
 )
+from deepmixture.hardware import one_thread
 from deepmixture.latent_classes import most_probable, on_all_rows, takes_few_values
 from deepmixture.nearest import neighbours
 from deepmixture.normal_mixture import NormalMixture, Products, improved
@@ -372,6 +373,7 @@ def for_all_rows(latent: Array, few: NDArray[np.int64], known: Array) -> Array:
     return responsibilities
 
 
+@one_thread()
 def _on_all_rows(latent: Array, few: NormalMixture) -> Start:
     """Start from the mixture on all rows that one on some of them leads to."""
     products = Products(latent)

@@ -19,6 +19,7 @@ from deepmixture.connections import (
     shared_neighbours,
     strongest_connection,
 )
+from deepmixture.hardware import one_thread
 from deepmixture.nearest import neighbours
 from deepmixture.normal_mixture import NormalMixture, Products, from_responsibilities, improved
 from deepmixture.normals import least_variance
@@ -49,6 +50,7 @@ class Trial(NamedTuple):
     log_density: float  # of the rows, their mean in nats
 
 
+@one_thread()
 def try_mixtures(
     rows: Array,
     n_clusters: int,
@@ -217,6 +219,7 @@ def mean_log_density(rows: Array, labels: NDArray[np.int64]) -> float:
     return float(np.mean(logsumexp(within, axis=0)))
 
 
+@one_thread()
 def joined(
     rows: Array, n_clusters: int, near: NDArray[np.int64], rng: np.random.Generator
 ) -> Array:
