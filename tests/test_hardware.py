@@ -1,5 +1,8 @@
 """How many threads compute."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,6 +16,14 @@ from deepmixture.estimator import LatentMixtureEstimator
 from deepmixture.hardware import SMALL_STEP, threads_for
 
 Make = Callable[..., LatentMixtureEstimator]
+EMBEDDING = """
+import numpy as np, torch
+from deepmixture import embedding
+torch.set_num_threads(1)
+torch.zeros(2**20).add_(1)  # torch begins its own threads
+embedding.umap(np.random.default_rng(0).normal(size=(60, 5)), 2, 0)
+print(torch.get_num_threads())
+"""
 SMALL = nn.Linear(8, 16)
 LARGE = nn.Linear(1000, SMALL_STEP // 256 // 1000 + 1, bias=False)
 CONVOLUTION = nn.Conv2d(1, 4, 3)
@@ -37,6 +48,15 @@ def test_threads_come_back_when_a_stage_breaks(two_threads: None) -> None:
     with pytest.raises(ArithmeticError), threads_for(SMALL, 256):
         raise engine.TrainingDiverged
     assert torch.get_num_threads() == 2
+
+
+def test_an_embedding_leaves_the_threads_of_torch_alone() -> None:
+    # In a process of its own, for numba sets them when it first computes, which is once.
+    with_two = {**os.environ, "NUMBA_NUM_THREADS": "2"}
+    found = subprocess.run(
+        [sys.executable, "-c", EMBEDDING], capture_output=True, text=True, check=True, env=with_two
+    )
+    assert found.stdout.strip() == "1"
 
 
 def test_a_fit_of_a_table_computes_on_one_thread(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepmixture.hardware import threads_kept
 from deepmixture.nearest import nearest
 from deepmixture.seeds import draw_rows
 
@@ -31,7 +32,7 @@ def umap(
     """
     wanted = min(n_neighbors, len(rows) - 1)
     distance, index = nearest(rows, rows, wanted)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threads_kept():
         # It warns that a seed means one thread, that given neighbours mean no later transform.
         warnings.simplefilter("ignore")
         from umap import UMAP

@@ -81,18 +81,26 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
+def threads_kept() -> Iterator[None]:
+    """Give torch back the threads it had: numba, where it shares its OpenMP, sets all cores."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def threads_for(model: nn.Module, batch_size: int) -> Iterator[None]:
     """Give the steps of a model one thread where they are small, and else those that torch has."""
     weights = list(model.parameters())
     # The weights of a convolution say little of its work.
     dense = all(weight.ndim <= 2 for weight in weights)
     small = dense and batch_size * sum(weight.numel() for weight in weights) <= SMALL_STEP
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if small else before)
-    try:
+    with threads_kept():
+        if small:
+            torch.set_num_threads(1)
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def fabric(hardware: Hardware) -> "Fabric":

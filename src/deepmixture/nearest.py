@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deepmixture.hardware import threads_kept
+
 MOST_FOR_EXACT = 20_000
 SPARE = 8  # more than are asked for: of what float32 cannot tell apart, float64 keeps the nearest
 ENTRIES = 2**28  # distances that are on the GPU at once, 1 GiB
@@ -43,7 +45,7 @@ def neighbours(rows: NDArray[Any], n_neighbors: int, seed: int) -> NDArray[np.in
 
         search = NearestNeighbors(n_neighbors=wanted).fit(rows)
         return np.asarray(search.kneighbors(return_distance=False), dtype=np.int64)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threads_kept():
         warnings.simplefilter("ignore")
         from pynndescent import NNDescent
 
