@@ -139,17 +139,17 @@ def start_up_section(result: Result) -> str:
 def busy_section(result: Result) -> str:
     """Return how long a small fit takes beside other processes."""
     columns = {
-        "threads": "{threads}",
+        "data": "{data}",
         "busy processes beside it": "{beside}",
-        "s": "{seconds:.0f}",
-        "times the first": "{times:.1f}",
+        "threads": "{threads}",
+        "s": "{seconds:.1f}",
     }
     said = (
-        f"Command: `{result['command']}`. Whole fits of a table of 150 rows by DeepMixture, on "
-        f"{result['hardware']['cores']} cores. Threads that share out little work wait for one "
-        "another at every product."
+        f"Command: `{result['command']}`. Fits of few passes by DeepMixture on "
+        f"{result['hardware']['cores']} cores, beside processes that do nothing but count. "
+        "[What the command does](processes.md#a-machine-with-other-work)."
     )
-    return steps_section("A small fit on a busy machine", said, result, columns)
+    return steps_section("A busy machine", said, result, columns)
 
 
 def steps_section(title: str, said: str, result: Result, columns: Mapping[str, str]) -> str:

@@ -77,6 +77,16 @@ def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str
     assert any(line.startswith(f"deepmixture {command}") for line in lines)
 
 
+def test_waiting_threads_soon_sleep_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is put back
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    assert cli.main(["models"]) == 0
+    assert os.environ["GOMP_SPINCOUNT"] == cli.SPINS
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert cli.main(["models"]) == 0
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+
+
 def test_models_are_listed_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
