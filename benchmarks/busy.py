@@ -1,8 +1,9 @@
 """Small fits on a machine that has other work: `python -m benchmarks.busy`.
 
-Seconds of fits by DeepMixture of few passes, each in a fresh process: alone, and beside as many processes as
-there are cores that do nothing but count. With the threads of the command, one where the work is
-small and elsewhere such that soon sleep when they wait, and with those that the libraries take.
+Seconds of fits of few passes by DeepMixture, each in a fresh process: alone, and beside as many
+processes as there are cores that do nothing but count. With the threads of the command, one where
+the work is small and elsewhere such that soon sleep when they wait, and with those that the
+libraries take.
 """
 
 import argparse
